@@ -1,0 +1,43 @@
+"""What the benchmark scripts share: where the data are, what the machine is, and where results go."""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+import subprocess
+import sys
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+ROOT = Path(__file__).resolve().parents[1]
+DATA = Path(os.environ.get("HOURGLASS_DATA", ROOT.parent / "shared" / "data"))
+RESULTS = ROOT / "benchmarks" / "results"
+
+
+def data(name: str) -> Path:
+    """A file or folder of the reference data; stops with a sentence where it is absent."""
+    path = DATA / name
+    if not path.exists():
+        sys.exit(f"{name} is not in {DATA}; set HOURGLASS_DATA to the folder that holds it")
+    return path
+
+
+def mean_spread(values: list[float]) -> str:
+    """Mean and standard deviation over seeds, as `0.994 ± 0.001`."""
+    return f"{np.mean(values):.4f} ± {np.std(values):.4f}"
+
+
+def save(name: str, command: str, figures: dict[str, Any], lines: list[str]) -> None:
+    """Print a result and keep it, with machine, versions and commit, for `docs/figures.md`."""
+    commit = subprocess.run(["git", "rev-parse", "--short", "HEAD"], cwd=ROOT, capture_output=True, text=True).stdout.strip()
+    machine = f"{os.cpu_count()} cores, {platform.machine()}, {torch.get_num_threads()} threads"
+    packages = {name: version(name) for name in ("torch", "numpy", "scikit-learn", "pyarrow")}
+    record = {"command": command, "machine": machine, "versions": {"python": platform.python_version(), **packages}, "commit": commit}
+    RESULTS.mkdir(exist_ok=True)
+    (RESULTS / f"{name}.json").write_text(json.dumps({**record, "figures": figures, "lines": lines}, indent=1) + "\n")
+    print("\n".join(lines))

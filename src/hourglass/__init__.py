@@ -1,0 +1,41 @@
+"""Fit an autoencoder to your own data and use that one model for everything autoencoders are for.
+
+>>> import hourglass
+>>> "AnomalyDetector" in hourglass.__all__
+True
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+from hourglass._version import __version__ as __version__
+
+if TYPE_CHECKING:
+    from hourglass.core.checkpoints import load_model
+    from hourglass.core.fitted import FittedModel
+    from hourglass.estimators.anomaly import AnomalyDetector, load
+    from hourglass.estimators.modalities import SeriesAutoencoder, TableAutoencoder
+
+__all__ = ["AnomalyDetector", "FittedModel", "SeriesAutoencoder", "TableAutoencoder", "load", "load_model"]
+
+_HOMES = {
+    "AnomalyDetector": "estimators.anomaly",
+    "FittedModel": "core.fitted",
+    "SeriesAutoencoder": "estimators.modalities",
+    "TableAutoencoder": "estimators.modalities",
+    "load": "estimators.anomaly",
+    "load_model": "core.checkpoints",
+}
+
+
+def __getattr__(name: str) -> Any:
+    """Public names are imported when first used, so that `import hourglass` stays light."""
+    if name not in _HOMES:
+        raise AttributeError(f"module 'hourglass' has no attribute {name!r}")
+    return getattr(import_module(f"hourglass.{_HOMES[name]}"), name)
+
+
+def __dir__() -> list[str]:
+    return sorted([*globals(), *__all__])

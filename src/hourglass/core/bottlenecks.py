@@ -1,0 +1,127 @@
+"""What the code must pass: each says how many inputs it wants and turns them into a `Code` with its own terms."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from dataclasses import dataclass
+from typing import ClassVar
+
+import torch
+from torch import Tensor, nn
+
+from hourglass.core.model import Code
+from hourglass.core.networks.activations import ACTIVATIONS, activation
+from hourglass.settings import Part, option
+
+_CODE_ACTIVATIONS = tuple(sorted(ACTIVATIONS))
+
+
+@dataclass(frozen=True)
+class Bottleneck(Part):
+    """The narrow place between encoder and decoder."""
+
+    slot = "bottleneck"
+    size: int | None = option(None, "latent size: numbers in a code (default: by rule from the data's size)", low=1)
+
+    heads: ClassVar[int] = 1
+    """How many numbers the encoder must give for each number of the code."""
+
+    @abstractmethod
+    def build(self, size: int, cells: int) -> nn.Module:
+        """The module `(hidden, generator) -> Code`. `cells` is the number of cells the loss averages over."""
+
+
+@dataclass(frozen=True)
+class Plain(Bottleneck):
+    """The code is what the encoder says, after an activation if one is asked for."""
+
+    name = "plain"
+    activation: str = option("linear", "activation of the code", choices=_CODE_ACTIVATIONS)
+    dropout: float = option(0.0, "share of code numbers dropped while training", low=0, high=0.95)
+
+    def build(self, size: int, cells: int) -> nn.Module:
+        return _PlainCode(activation(self.activation), nn.Dropout(self.dropout))
+
+
+@dataclass(frozen=True)
+class TopK(Bottleneck):
+    """Only the `k` largest numbers of a code stay, and of those the positive; the others are zero.
+
+    k-sparse autoencoders: Makhzani and Frey 2013; with the ReLU, so that a code says what is there, Gao et al. 2024.
+    """
+
+    name = "top-k"
+    k: int = option(8, "numbers kept in each code", low=1)
+
+    def build(self, size: int, cells: int) -> nn.Module:
+        return _TopKCode(min(self.k, size))
+
+
+@dataclass(frozen=True)
+class Gaussian(Bottleneck):
+    """The code is drawn from a normal distribution that the encoder gives (Kingma and Welling 2014, variational).
+
+    Term: `beta` times KL(N(mean, variance) || N(0, 1)) a cell, so that with `beta` 1 and the Bernoulli loss the
+    objective is the negative ELBO divided by the number of cells. Without a generator the code is the mean.
+    """
+
+    name = "gaussian"
+    heads = 2
+    beta: float = option(1.0, "weight of the KL term", low=0)
+    warm_up: float = option(0.1, "share of training over which the weight grows from 0", low=0, high=1)
+    free_bits: float = option(0.0, "nats of each code number that cost nothing", low=0)
+
+    def build(self, size: int, cells: int) -> nn.Module:
+        return _GaussianCode(self, cells)
+
+
+class _PlainCode(nn.Module):
+    def __init__(self, activate: nn.Module, dropout: nn.Module) -> None:
+        super().__init__()
+        self.activate, self.dropout = activate, dropout
+
+    def forward(self, hidden: Tensor, generator: torch.Generator | None) -> Code:
+        return Code(self.dropout(self.activate(hidden)))
+
+
+class _TopKCode(nn.Module):
+    def __init__(self, k: int) -> None:
+        super().__init__()
+        self.k = k
+
+    def forward(self, hidden: Tensor, generator: torch.Generator | None) -> Code:
+        kept = hidden.relu().topk(self.k, dim=1)
+        return Code(torch.zeros_like(hidden).scatter(1, kept.indices, kept.values))
+
+
+class _GaussianCode(nn.Module):
+    def __init__(self, settings: Gaussian, cells: int) -> None:
+        super().__init__()
+        self.settings, self.cells = settings, cells
+        self.progress = 1.0
+
+    def forward(self, hidden: Tensor, generator: torch.Generator | None) -> Code:
+        mean, log_variance = hidden.chunk(2, dim=1)
+        log_variance = _bounded(log_variance)
+        if generator is None:
+            return Code(mean)
+        noise = torch.randn(mean.shape, generator=generator, device=mean.device, dtype=mean.dtype)
+        return Code(mean + noise * (0.5 * log_variance).exp(), {"kl": self._weight() * self._kl(mean, log_variance)})
+
+    def _kl(self, mean: Tensor, log_variance: Tensor) -> Tensor:
+        each = kl_to_standard_normal(mean, log_variance).mean(0)
+        return each.clamp(min=self.settings.free_bits).sum() / self.cells
+
+    def _weight(self) -> float:
+        warm_up = self.settings.warm_up
+        return self.settings.beta * (min(1.0, self.progress / warm_up) if warm_up else 1.0)
+
+
+def _bounded(log_variance: Tensor) -> Tensor:
+    """Within -20 and 20: exp() of a wild one overflows. Its gradient passes, or it could never come back."""
+    return log_variance + (log_variance.clamp(-20.0, 20.0) - log_variance).detach()
+
+
+def kl_to_standard_normal(mean: Tensor, log_variance: Tensor) -> Tensor:
+    """KL(N(mean, exp(log_variance)) || N(0, 1)) of each number, in nats: (mean^2 + var - 1 - log var) / 2."""
+    return 0.5 * (mean.square() + log_variance.exp() - 1.0 - log_variance)

@@ -1,0 +1,149 @@
+"""The kinds of autoencoder, as a table: a row names the parts that make it what it is.
+
+Rows compose: `denoising+variational` takes the corruption of the one and the bottleneck of the other.
+
+>>> parts_of("denoising+variational")["corruption"]
+GaussianNoise(scale=0.3)
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+
+from hourglass.core.bottlenecks import Bottleneck, Gaussian, Plain, TopK
+from hourglass.core.corruptions import Corruption, GaussianNoise, Masking, NoCorruption, SaltAndPepper, Swap, ToldMasking
+from hourglass.core.losses import Loss, Mixed, Squared
+from hourglass.core.model import Autoencoder
+from hourglass.core.networks.dense import Dense, Network
+from hourglass.core.penalties import Contraction, KLSparsity, Penalty
+from hourglass.data.formats import FormatSettings
+from hourglass.data.samples import Layout
+from hourglass.data.series import SeriesSettings
+from hourglass.data.tables import TableSettings
+from hourglass.errors import UsageError
+from hourglass.settings import Detection, Settings, Training, did_you_mean, option
+
+KINDS: dict[str, dict[str, Any]] = {
+    "plain": {"network": Dense(layers=())},
+    "deep": {},
+    "denoising": {"corruption": GaussianNoise()},
+    "denoising-salt-and-pepper": {"corruption": SaltAndPepper()},
+    "denoising-masking": {"corruption": Masking()},
+    "denoising-swap": {"corruption": Swap()},
+    "masked-cell": {"corruption": ToldMasking(), "network": Dense(layers=(256, 256), activation="silu")},
+    "sparse": {"bottleneck": Plain(activation="sigmoid"), "penalties": (KLSparsity(),)},
+    "top-k": {"bottleneck": TopK()},
+    "contractive": {"bottleneck": Plain(activation="sigmoid"), "penalties": (Contraction(),)},
+    "variational": {"bottleneck": Gaussian()},
+}
+
+DEFAULT_KIND = {"table": "masked-cell", "series": "denoising"}
+FORMATS: dict[str, type[FormatSettings]] = {"table": TableSettings, "series": SeriesSettings}
+SLOTS: dict[str, type[Any]] = {
+    "network": Network, "corruption": Corruption, "bottleneck": Bottleneck, "loss": Loss, "format": FormatSettings,
+}  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Experiment(Settings):
+    """Everything that defines a fit: the five parts, the data format, the training, the detection."""
+
+    name = "experiment"
+    modality: str = option("table", "what the data are", choices=tuple(FORMATS))
+    kind: str = option("deep", "the rows of the table of kinds that it was made from")
+    network: Network = option(Dense(), "the encoder and the decoder")
+    corruption: Corruption = option(NoCorruption(), "what is done to samples before the encoder sees them")
+    bottleneck: Bottleneck = option(Plain(), "what the code must pass")
+    loss: Loss | None = option(None, "what a difference costs (default: squared; mixed where there are flags or categories)")
+    penalties: tuple[Penalty, ...] = option((), "further terms of the objective")
+    format: FormatSettings = option(TableSettings(), "how data become samples")
+    training: Training = option(Training(), "how the network is trained")
+    detection: Detection = option(Detection(), "how odd is an anomaly")
+
+    @classmethod
+    def from_json(cls, document: Mapping[str, Any]) -> Experiment:
+        """The experiment that `as_json` described, or a recipe file: what is left out has its default."""
+        given = dict(document)
+        modality = given.get("modality", "table")
+        base = experiment(modality, given.pop("kind", None))
+        for slot in (*SLOTS, "penalties", "training", "detection"):
+            if slot in given:
+                given[slot] = _part_from_json(base, slot, given[slot])
+        return base.replace(**given)
+
+    def scorers(self) -> tuple[str, ...]:
+        """What is measured to find anomalies: as asked, or by whether the network learned to fill hidden cells in."""
+        return self.detection.scorers or (("error", "masked-cell", "neighbours") if self.corruption.tells else ("error",))
+
+
+def experiment(modality: str = "table", kind: str | None = None) -> Experiment:
+    """The experiment of a kind (or several, joined by `+`) for a modality, with its default options."""
+    if modality not in FORMATS:
+        raise UsageError(f"there is no modality called {modality!r}", how=did_you_mean(modality, FORMATS))
+    kind = kind or DEFAULT_KIND[modality]
+    return Experiment(modality=modality, kind=kind, format=FORMATS[modality](), **parts_of(kind))
+
+
+def parts_of(kind: str) -> dict[str, Any]:
+    """The parts that a kind names; two kinds that name the same part differently do not compose."""
+    parts: dict[str, Any] = {}
+    for name in kind.split("+"):
+        if name not in KINDS:
+            raise UsageError(f"there is no kind called {name!r}", how=did_you_mean(name, KINDS))
+        for slot, part in KINDS[name].items():
+            if slot == "penalties":
+                parts[slot] = parts.get(slot, ()) + part
+            elif parts.setdefault(slot, part) != part:
+                raise UsageError(f"the kinds in {kind!r} ask for different parts: {slot} {parts[slot].name} and {part.name}", how="leave one out")
+    return parts
+
+
+def build(plan: Experiment, layout: Layout) -> Autoencoder:
+    """The untrained network of an experiment for samples of a layout. Its first weights come from torch's global seed."""
+    size = latent_size(plan, layout)
+    network = plan.network
+    if isinstance(network, Dense) and network.layers is None:
+        network = network.replace(layers=funnel(layout.size, size))
+    loss = (plan.loss or (Mixed() if layout.mixed else Squared())).build(layout)
+    hidden = plan.bottleneck.heads * size
+    encoder, decoder = network.build(layout, hidden, size, plan.corruption.tells)
+    penalties = [penalty.build(size, loss.count) for penalty in plan.penalties]
+    bottleneck = plan.bottleneck.build(size, loss.count)
+    return Autoencoder(encoder, decoder, plan.corruption.build(layout), bottleneck, loss, penalties)
+
+
+def latent_size(plan: Experiment, layout: Layout) -> int:
+    """Numbers in a code: as asked, or a quarter of a sample's numbers, at least 2 and at most 32 (1 for a sample of 1 or 2)."""
+    return plan.bottleneck.size or max(min(2, layout.size // 2), min(32, layout.size // 4), 1)
+
+
+def funnel(size: int, latent: int) -> tuple[int, ...]:
+    """Two hidden widths that narrow evenly (in ratio) from a sample to its code, at least 8 and at most 512 units wide."""
+    ratio = (latent / size) ** (1 / 3)
+    return tuple(max(8, min(512, round(size * ratio**step))) for step in (1, 2))
+
+
+def choose_device(name: str) -> torch.device:
+    """The device to compute on: `auto` takes a GPU where there is one."""
+    if name == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        device = torch.device(name)
+        torch.zeros(1, device=device)
+    except (RuntimeError, AssertionError) as fault:
+        raise UsageError(f"the device {name!r} cannot be used: {str(fault).splitlines()[0]}", how="leave --device out, or use cpu") from None
+    return device
+
+
+def _part_from_json(base: Experiment, slot: str, document: Any) -> Any:
+    """A slot's new value: a named part replaces the kind's own, options without a name change it."""
+    current = getattr(base, slot)
+    if slot == "penalties":
+        return tuple(Penalty.from_json(each) for each in document)
+    if isinstance(document, Mapping) and "is" not in document and current is not None:
+        return current.replace(**document)
+    return SLOTS[slot].from_json(document) if document is not None else None

@@ -1,0 +1,246 @@
+"""How far an output is from the sample, cell by cell; a sample's loss is the mean over the cells that count.
+
+The cells that count are those not missing and, where the network was told what is hidden, the hidden ones.
+"""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from hourglass.core.model import Trace, union
+from hourglass.data.samples import Layout
+from hourglass.errors import UsageError
+from hourglass.settings import Part, option
+
+
+@dataclass(frozen=True)
+class Loss(Part):
+    """What a difference between output and sample costs."""
+
+    slot = "loss"
+
+    @abstractmethod
+    def build(self, layout: Layout) -> CellLoss:
+        """The module that scores outputs for samples of this layout."""
+
+
+class CellLoss(nn.Module):
+    """A loss over cells. Final classes give `cells` and `expectation`; `forward` is the same for all."""
+
+    cell_of: Tensor
+    first: Tensor
+
+    def __init__(self, layout: Layout) -> None:
+        super().__init__()
+        cell_of = torch.from_numpy(layout.cell_of())
+        self.count = int(cell_of[-1]) + 1
+        self.register_buffer("cell_of", cell_of, persistent=False)
+        first = torch.ones(len(cell_of), dtype=torch.bool)
+        first[1:] = cell_of[1:] != cell_of[:-1]
+        self.register_buffer("first", first.nonzero().squeeze(1), persistent=False)
+
+    @abstractmethod
+    def cells(self, output: Tensor, x: Tensor) -> Tensor:
+        """Loss of each cell. Shape (n, cells)."""
+
+    @abstractmethod
+    def expectation(self, output: Tensor) -> Tensor:
+        """What the output means, on the packed scale: numbers, or probabilities of flags and categories."""
+
+    def forward(self, trace: Trace) -> Tensor:
+        """Loss of each sample. Shape (n,)."""
+        return weighted_mean(self.cells(trace.output, trace.x), self.counting(trace.missing, trace.hidden))
+
+    def counting(self, missing: Tensor | None, hidden: Tensor | None) -> Tensor | None:
+        """Which cells count, as 0 and 1, shape (n, cells); None where all do."""
+        if hidden is not None:
+            hidden = self.per_cell(hidden)
+            # a sample that hides nothing is scored whole
+            hidden = hidden | ~hidden.any(1, keepdim=True)
+        there = None if missing is None else ~self.per_cell(missing)
+        counting = union(hidden, there) if hidden is None or there is None else hidden & there
+        return None if counting is None else counting.float()
+
+    def per_cell(self, mask: Tensor) -> Tensor:
+        """A mask of numbers as a mask of cells: a cell's first place speaks for it."""
+        flat = mask.flatten(1)
+        return flat if flat.shape[1] == self.count else flat[:, self.first]
+
+
+def weighted_mean(cells: Tensor, weights: Tensor | None) -> Tensor:
+    """Mean over cells of each sample, under weights; a sample without any weight has loss 0."""
+    if weights is None:
+        return cells.mean(1)
+    return (cells * weights).sum(1) / weights.sum(1).clamp(min=1.0)
+
+
+_Pointwise = Callable[[Tensor, Tensor], Tensor]
+
+
+class _ElementwiseLoss(CellLoss):
+    """One number, one cell."""
+
+    def __init__(self, layout: Layout, pointwise: _Pointwise, link: Callable[[Tensor], Tensor] | None = None) -> None:
+        super().__init__(layout)
+        if layout.mixed:
+            raise UsageError(
+                "this loss takes plain numbers, and the data have flags or categories",
+                where="loss",
+                how="leave the loss out, or use --set loss=mixed",
+            )
+        self.pointwise, self.link = pointwise, link
+
+    def cells(self, output: Tensor, x: Tensor) -> Tensor:
+        return self.pointwise(output, x).flatten(1)
+
+    def expectation(self, output: Tensor) -> Tensor:
+        return self.link(output) if self.link else output
+
+
+def squared(output: Tensor, x: Tensor) -> Tensor:
+    """(output - x)^2 of each number."""
+    return (output - x).square()
+
+
+def absolute(output: Tensor, x: Tensor) -> Tensor:
+    """|output - x| of each number."""
+    return (output - x).abs()
+
+
+def bernoulli(output: Tensor, x: Tensor) -> Tensor:
+    """Cross-entropy in nats of each number in [0, 1], `output` its log-odds."""
+    return functional.binary_cross_entropy_with_logits(output, x, reduction="none")
+
+
+@dataclass(frozen=True)
+class Squared(Loss):
+    """Squared difference (mean squared error)."""
+
+    name = "squared"
+
+    def build(self, layout: Layout) -> CellLoss:
+        return _ElementwiseLoss(layout, squared)
+
+
+@dataclass(frozen=True)
+class Absolute(Loss):
+    """Absolute difference: less moved by a few large errors."""
+
+    name = "absolute"
+
+    def build(self, layout: Layout) -> CellLoss:
+        return _ElementwiseLoss(layout, absolute)
+
+
+@dataclass(frozen=True)
+class Huber(Loss):
+    """Squared difference up to `delta`, straight beyond it; divided so that it is the squared loss near zero."""
+
+    name = "huber"
+    delta: float = option(1.0, "where the square turns into a line", low=1e-6)
+
+    def build(self, layout: Layout) -> CellLoss:
+        return _ElementwiseLoss(
+            layout, lambda output, x: 2 * functional.huber_loss(output, x, reduction="none", delta=self.delta)
+        )
+
+
+@dataclass(frozen=True)
+class Bernoulli(Loss):
+    """Cross-entropy of numbers in [0, 1], in nats; the network's last layer must be linear, the sigmoid is in here."""
+
+    name = "bernoulli"
+
+    def build(self, layout: Layout) -> CellLoss:
+        return _ElementwiseLoss(layout, bernoulli, torch.sigmoid)
+
+
+@dataclass(frozen=True)
+class Categorical(Loss):
+    """Cross-entropy of each category cell, in nats (a softmax over its places)."""
+
+    name = "categorical"
+
+    def build(self, layout: Layout) -> CellLoss:
+        others = [cell.name for cell in layout.cells if cell.kind != "category"]
+        if others or not layout.cells:
+            raise UsageError(
+                f"this loss takes categories only, and {', '.join(others[:3]) or 'the data'} are not",
+                where="loss",
+                how="use --set loss=mixed",
+            )
+        return _MixedLoss(layout, squared, scaled=False)
+
+
+@dataclass(frozen=True)
+class Mixed(Loss):
+    """Numbers, flags and categories together, each cell divided by the loss of always guessing its training mean.
+
+    So a guess costs about 1 in every column, and no column type dominates.
+    """
+
+    name = "mixed"
+    numbers: str = option("squared", "loss of the plain numbers", choices=("squared", "absolute"))
+
+    def build(self, layout: Layout) -> CellLoss:
+        return _MixedLoss(layout, squared if self.numbers == "squared" else absolute, scaled=True)
+
+
+class _MixedLoss(CellLoss):
+    """Places of a flat sample are split by kind once; categories of any width are done together by segment sums."""
+
+    scale: Tensor
+    number_places: Tensor
+    flag_places: Tensor
+    category_places: Tensor
+
+    def __init__(self, layout: Layout, number_loss: _Pointwise, scaled: bool) -> None:
+        super().__init__(layout)
+        kinds = [cell.kind for cell in layout.cells] or ["number"] * layout.size
+        baselines = [cell.baseline for cell in layout.cells] or [1.0] * layout.size
+        self.number_loss = number_loss
+        self.register_buffer("scale", 1.0 / torch.tensor(baselines if scaled else [1.0] * len(kinds)), persistent=False)
+        for kind in ("number", "flag", "category"):
+            cells = torch.tensor([index for index, name in enumerate(kinds) if name == kind], dtype=torch.long)
+            self.register_buffer(
+                f"{kind}_places", torch.isin(self.cell_of, cells).nonzero().squeeze(1), persistent=False
+            )
+
+    def cells(self, output: Tensor, x: Tensor) -> Tensor:
+        output, x = output.flatten(1), x.flatten(1)
+        each = torch.zeros_like(output)
+        for places, loss in ((self.number_places, self.number_loss), (self.flag_places, bernoulli)):
+            each = each.index_copy(1, places, loss(output[:, places], x[:, places]))
+        places, owners = self._categories()
+        if len(places):
+            each = each.index_copy(1, places, -x[:, places] * self._log_shares(output[:, places], owners))
+        return _segment_sum(each, self.cell_of, self.count) * self.scale
+
+    def expectation(self, output: Tensor) -> Tensor:
+        flat = output.flatten(1)
+        result = flat.index_copy(1, self.flag_places, flat[:, self.flag_places].sigmoid())
+        places, owners = self._categories()
+        if len(places):
+            result = result.index_copy(1, places, self._log_shares(flat[:, places], owners).exp())
+        return result.reshape(output.shape)
+
+    def _categories(self) -> tuple[Tensor, Tensor]:
+        return self.category_places, self.cell_of[self.category_places]
+
+    def _log_shares(self, logits: Tensor, owners: Tensor) -> Tensor:
+        """Log-softmax within each category cell."""
+        index = owners.expand_as(logits)
+        start = torch.full((len(logits), self.count), -torch.inf, dtype=logits.dtype, device=logits.device)
+        peak = start.scatter_reduce(1, index, logits.detach(), "amax")
+        shifted = logits - peak.gather(1, index)
+        return shifted - _segment_sum(shifted.exp(), owners, self.count).gather(1, index).log()
+
+
+def _segment_sum(values: Tensor, owners: Tensor, count: int) -> Tensor:
+    return values.new_zeros(len(values), count).index_add(1, owners, values)

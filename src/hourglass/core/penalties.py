@@ -1,0 +1,128 @@
+"""What else a code is asked to be: `(model, trace, generator) -> scalar`, a term of the objective.
+
+A penalty may own parameters and an `opponent_terms(model, x, generator)`: the loop then trains those against the model.
+"""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from hourglass.core.model import Autoencoder, Trace, union
+from hourglass.settings import Part, option
+
+
+@dataclass(frozen=True)
+class Penalty(Part):
+    """A further term of the objective."""
+
+    slot = "penalty"
+    weight: float = option(1e-3, "what the term is multiplied by", low=0)
+
+    @abstractmethod
+    def build(self, code: int, cells: int) -> nn.Module:
+        """The module that computes the term, for codes of `code` numbers."""
+
+
+class _Term(nn.Module):
+    """A penalty without parameters: a weight and a formula."""
+
+    def __init__(
+        self, name: str, weight: float, formula: Callable[[Autoencoder, Trace, torch.Generator | None], Tensor]
+    ) -> None:
+        super().__init__()
+        self.name, self.weight, self.formula = name, weight, formula
+
+    def forward(self, model: Autoencoder, trace: Trace, generator: torch.Generator | None = None) -> Tensor:
+        return self.weight * self.formula(model, trace, generator)
+
+
+@dataclass(frozen=True)
+class KLSparsity(Penalty):
+    """Each sigmoid unit's mean activation over the batch is pulled to `rho`: sum of KL(rho || mean) (Ng 2011)."""
+
+    name = "kl-sparsity"
+    weight: float = option(1e-2, "what the term is multiplied by", low=0)
+    rho: float = option(0.05, "wanted mean activation", low=1e-4, high=0.9999)
+
+    def build(self, code: int, cells: int) -> nn.Module:
+        return _Term(self.name, self.weight, lambda model, trace, generator: kl_sparsity(trace.code.value, self.rho))
+
+
+@dataclass(frozen=True)
+class L1Activity(Penalty):
+    """Absolute code values, summed over units and averaged over samples."""
+
+    name = "l1"
+
+    def build(self, code: int, cells: int) -> nn.Module:
+        return _Term(self.name, self.weight, lambda model, trace, generator: trace.code.value.abs().sum(1).mean())
+
+
+@dataclass(frozen=True)
+class L2Activity(Penalty):
+    """Squared code values, summed over units and averaged over samples."""
+
+    name = "l2"
+    weight: float = option(1e-4, "what the term is multiplied by", low=0)
+
+    def build(self, code: int, cells: int) -> nn.Module:
+        return _Term(self.name, self.weight, lambda model, trace, generator: trace.code.value.square().sum(1).mean())
+
+
+@dataclass(frozen=True)
+class Contraction(Penalty):
+    """Squared Frobenius norm of the encoder's Jacobian, averaged over samples (Rifai et al. 2011, contractive).
+
+    Exact where the encoder is one layer; a Hutchinson estimate, E ||v J||^2 over random signs v, where it is deep.
+    """
+
+    name = "contraction"
+    weight: float = option(0.1, "what the term is multiplied by", low=0)
+    probes: int = option(1, "random vectors a sample, for deep encoders", low=1)
+
+    def build(self, code: int, cells: int) -> nn.Module:
+        return _Term(self.name, self.weight / cells, self._norm)
+
+    def _norm(self, model: Autoencoder, trace: Trace, generator: torch.Generator | None) -> Tensor:
+        parts = [part for part in model.encoder.modules() if not list(part.children())]
+        if len(parts) == 1 and isinstance(parts[0], nn.Linear):
+            return exact_contraction(model, trace, parts[0])
+        return hutchinson_contraction(model, trace, self.probes, generator)
+
+
+def kl_sparsity(activations: Tensor, rho: float) -> Tensor:
+    """Sum over units of rho log(rho / m) + (1 - rho) log((1 - rho) / (1 - m)), m the unit's mean over samples."""
+    mean = activations.mean(0).clamp(1e-6, 1 - 1e-6)
+    wanted = torch.full_like(mean, rho)
+    return (wanted * (wanted / mean).log() + (1 - wanted) * ((1 - wanted) / (1 - mean)).log()).sum()
+
+
+def exact_contraction(model: Autoencoder, trace: Trace, layer: nn.Linear) -> Tensor:
+    """||J||^2 of a one-layer encoder: sum over units of f'(a)^2 times the squared length of the unit's weights."""
+    training = torch.is_grad_enabled()
+    with torch.enable_grad():
+        before = model.encoder(trace.seen, union(trace.hidden, trace.missing))
+        after = model.bottleneck(before, None).value
+        # the code is elementwise in `before`, so the gradient of its sum is each unit's own slope
+        (slope,) = torch.autograd.grad(after.sum(), before, create_graph=training)
+    lengths = layer.weight[:, : trace.x[0].numel()].square().sum(1)
+    norms: Tensor = slope.square() @ lengths
+    return norms.mean()
+
+
+def hutchinson_contraction(model: Autoencoder, trace: Trace, probes: int, generator: torch.Generator | None) -> Tensor:
+    """An unbiased estimate of ||J||^2 from `probes` random sign vectors a sample."""
+    training = torch.is_grad_enabled()
+    with torch.enable_grad():
+        seen = trace.seen.detach().requires_grad_()
+        code = model.bottleneck(model.encoder(seen, union(trace.hidden, trace.missing)), None).value
+        pulled: list[Tensor] = []
+        for _ in range(probes):
+            signs = torch.randint(0, 2, code.shape, generator=generator, device=code.device).to(code.dtype) * 2 - 1
+            pulled += torch.autograd.grad(code, seen, signs, create_graph=training, retain_graph=True)
+    return torch.stack([each.flatten(1).square().sum(1).mean() for each in pulled]).mean()

@@ -1,0 +1,172 @@
+"""How odd a sample is: scorers over one trained network, and their combination into one anomaly score (high = odd).
+
+A scorer is fitted on training samples and gives one number a sample; those that score cell by cell also say which cells.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from functools import partial
+from typing import ClassVar
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from hourglass.core.chunks import in_chunks
+from hourglass.core.losses import weighted_mean
+from hourglass.core.model import Autoencoder, split_missing
+from hourglass.errors import UsageError
+from hourglass.settings import did_you_mean
+
+_PARTITIONS = (2, 2, 4, 4, 8, 8)
+_MOST_CODES = 2_000
+_NEIGHBOURS = 5
+
+
+class Scorer(ABC):
+    """One way to measure oddness with a trained network."""
+
+    name: ClassVar[str]
+
+    def __init__(self, state: dict[str, Tensor]) -> None:
+        self.state = state
+
+    @classmethod
+    @abstractmethod
+    def learn(cls, network: Autoencoder, samples: Tensor, seed: int) -> dict[str, Tensor]:
+        """What must be remembered of the training samples (n, ...)."""
+
+    @abstractmethod
+    def __call__(self, network: Autoencoder, x: Tensor) -> Tensor:
+        """Oddness of each sample, not negative. Shape (n,)."""
+
+
+class CellScorer(Scorer):
+    """A scorer that measures each cell, and so can give reasons."""
+
+    @abstractmethod
+    def cells(self, network: Autoencoder, x: Tensor) -> tuple[Tensor, Tensor]:
+        """Error of each cell and its expectation on the packed scale. Shapes (n, cells), x's. Missing cells have error 0."""
+
+
+class ErrorScorer(CellScorer):
+    """How badly the sample is given back: the loss of its plain reconstruction."""
+
+    name = "error"
+
+    @classmethod
+    def learn(cls, network: Autoencoder, samples: Tensor, seed: int) -> dict[str, Tensor]:
+        return {}
+
+    def __call__(self, network: Autoencoder, x: Tensor) -> Tensor:
+        loss: Tensor = network.loss(network(x))
+        return loss
+
+    def cells(self, network: Autoencoder, x: Tensor) -> tuple[Tensor, Tensor]:
+        trace = network(x)
+        errors = network.loss.cells(trace.output, trace.x)
+        there = network.loss.counting(trace.missing, None)
+        return errors if there is None else errors * there, network.loss.expectation(trace.output)
+
+
+class MaskedCellScorer(CellScorer):
+    """How badly each cell is guessed from the other cells: groups of cells are hidden in turn, each cell once a partition."""
+
+    name = "masked-cell"
+
+    @classmethod
+    def learn(cls, network: Autoencoder, samples: Tensor, seed: int) -> dict[str, Tensor]:
+        """Masks (passes, numbers): random partitions of the cells into 2, 4 and 8 groups, as far as there are cells."""
+        generator = torch.Generator().manual_seed(seed)
+        cell_of: Tensor = network.loss.cell_of.cpu()
+        count = int(cell_of[-1]) + 1
+        masks = []
+        for groups in _PARTITIONS:
+            owner = torch.arange(count).remainder(min(groups, count))[torch.randperm(count, generator=generator)]
+            masks += [owner[cell_of] == group for group in range(min(groups, count))]
+        return {"masks": torch.stack(masks)}
+
+    def __call__(self, network: Autoencoder, x: Tensor) -> Tensor:
+        return weighted_mean(self.cells(network, x)[0], network.loss.counting(split_missing(x)[1], None))
+
+    def cells(self, network: Autoencoder, x: Tensor) -> tuple[Tensor, Tensor]:
+        known, missing = split_missing(x)
+        errors, expected = torch.zeros(len(x), network.loss.count, device=x.device), torch.zeros_like(x)
+        passes = torch.zeros_like(x[:1])
+        for mask in self.state["masks"].to(x.device):
+            hidden = mask.reshape(x.shape[1:]).expand(x.shape)
+            trace = network.pass_through(known, missing, known.masked_fill(hidden, 0.0), hidden, None)
+            here = hidden if missing is None else hidden & ~missing
+            errors = errors + network.loss.cells(trace.output, known) * network.loss.per_cell(here)
+            expected = expected + network.loss.expectation(trace.output) * hidden
+            passes = passes + hidden[:1].float()
+        times = passes.clamp(min=1.0)
+        return errors / network.loss.per_cell(times), expected / times
+
+
+class NeighbourScorer(Scorer):
+    """How far the sample's code is from the codes of training samples: the distance to the fifth nearest."""
+
+    name = "neighbours"
+
+    @classmethod
+    def learn(cls, network: Autoencoder, samples: Tensor, seed: int) -> dict[str, Tensor]:
+        """At most 2,000 codes drawn from the training samples, each number divided by its standard deviation."""
+        generator = torch.Generator().manual_seed(seed)
+        chosen = torch.randperm(len(samples), generator=generator)[:_MOST_CODES]
+        with torch.inference_mode():
+            codes = network.encode(samples[chosen.to(samples.device)])
+        scale = codes.std(0, correction=0).clamp(min=1e-6)
+        return {"codes": (codes / scale).cpu().clone(), "scale": scale.cpu().clone()}
+
+    def __call__(self, network: Autoencoder, x: Tensor) -> Tensor:
+        stored = self.state["codes"].to(x.device)
+        distance = torch.cdist(network.encode(x) / self.state["scale"].to(x.device), stored)
+        return distance.kthvalue(min(_NEIGHBOURS, len(stored)), dim=1).values
+
+
+SCORERS: dict[str, type[Scorer]] = {scorer.name: scorer for scorer in (ErrorScorer, MaskedCellScorer, NeighbourScorer)}
+
+
+def scorer_named(name: str) -> type[Scorer]:
+    """The scorer called `name`."""
+    if name not in SCORERS:
+        raise UsageError(f"there is no scorer called {name!r}", where="detection.scorers", how=did_you_mean(name, SCORERS))
+    return SCORERS[name]
+
+
+def raw_scores(network: Autoencoder, scorers: Sequence[Scorer], samples: np.ndarray) -> np.ndarray:
+    """Each scorer's own score of each packed sample. Shape (n, scorers), float32."""
+    return np.stack([in_chunks(partial(scorer, network), samples, network.device) for scorer in scorers], axis=1)
+
+
+class Combination:
+    """Several scorers as one: the mean of the robust z of each log score; one scorer alone stays as it is.
+
+    z = (log score - centre) / spread, centre and spread the median and 1.4826 MAD over held-out samples.
+    """
+
+    def __init__(self, centre: np.ndarray, spread: np.ndarray) -> None:
+        self.centre, self.spread = centre, spread
+
+    @classmethod
+    def fit(cls, raw: np.ndarray) -> Combination:
+        """Learn centre and spread from raw scores (n, scorers) of samples not trained on."""
+        logs = _logs(raw)
+        centre = np.median(logs, axis=0)
+        spread = 1.4826 * np.median(np.abs(logs - centre), axis=0)
+        deviation = logs.std(axis=0)
+        # more than half of the scores alike: the MAD is 0 and says nothing
+        return cls(centre, np.where(spread > 1e-6, spread, np.where(deviation > 1e-6, deviation, 1.0)))
+
+    def __call__(self, raw: np.ndarray) -> np.ndarray:
+        """One anomaly score a sample from raw scores (n, scorers)."""
+        if raw.shape[1] == 1:
+            return raw[:, 0].astype(np.float64)
+        return np.asarray(((_logs(raw) - self.centre) / self.spread).mean(axis=1))
+
+
+def _logs(raw: np.ndarray) -> np.ndarray:
+    return np.log(raw.astype(np.float64) + 1e-12)

@@ -1,0 +1,194 @@
+"""The one training loop: every kind of autoencoder, and every opponent, is trained by `train`."""
+
+from __future__ import annotations
+
+import copy
+import math
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from hourglass.core.model import Autoencoder, Player, total
+from hourglass.errors import TrainingError
+from hourglass.settings import Training
+
+Terms = dict[str, float]
+Report = Callable[[int, int, Terms], None]
+"""Called after each epoch with its number (from 1), the number of epochs, and the terms to show."""
+
+_VALIDATION_SEED = 20_240_229
+_STEPS = 1_500
+
+
+@dataclass
+class History:
+    """What happened while training, epoch by epoch: each term's mean over the training and the held-out rows."""
+
+    training: list[Terms] = field(default_factory=list)
+    validation: list[Terms] = field(default_factory=list)
+    epochs: int = 0
+    batch_size: int = 0
+    best_epoch: int = 0
+    """The epoch (from 1) whose weights were kept."""
+    stopped: str = "finished"
+    """Why it ended: finished, early (no improvement), interrupted, or diverged."""
+    seconds: float = 0.0
+    notices: list[str] = field(default_factory=list)
+
+    def as_json(self) -> dict[str, Any]:
+        return asdict(self)
+
+
+def train(
+    model: Autoencoder,
+    samples: Tensor,
+    settings: Training,
+    held_out: Tensor | None = None,
+    report: Report | None = None,
+) -> History:
+    """Train `model` on `samples` (n, ...) and leave it with the weights that were best on `held_out`.
+
+    Without held-out samples the last epoch's weights stay. Ctrl-C keeps the best so far; a loss that is no longer finite goes
+    back to the last finite weights. Both are said in the history. Random draws come from `settings.seed`.
+    """
+    run = _Run(model, samples, settings, held_out)
+    start = time.perf_counter()
+    try:
+        for epoch in range(1, run.history.epochs + 1):
+            if not run.epoch(epoch):
+                break
+            if report:
+                report(epoch, run.history.epochs, run.latest())
+    except KeyboardInterrupt:
+        run.stop("interrupted", "training was interrupted; the best weights so far are kept")
+    run.finish()
+    run.history.seconds = time.perf_counter() - start
+    return run.history
+
+
+class _Run:
+    """The state of one training run."""
+
+    def __init__(self, model: Autoencoder, samples: Tensor, settings: Training, held_out: Tensor | None) -> None:
+        self.model, self.samples, self.settings = model, samples, settings
+        self.held_out = held_out if held_out is not None and len(held_out) else None
+        batch_size = min(settings.batch_size or default_batch_size(len(samples)), len(samples))
+        self.batches = math.ceil(len(samples) / batch_size)
+        epochs = settings.epochs or max(10, math.ceil(_STEPS / self.batches))
+        self.history = History(epochs=epochs, batch_size=batch_size)
+        self.patience = settings.patience if settings.patience is not None else max(10, epochs // 5)
+        self.generator = torch.Generator(samples.device).manual_seed(settings.seed)
+        self.turns = [(player, _optimizer(player, settings)) for player in model.players()]
+        self.step, self.steps = 0, epochs * self.batches
+        self.best, self.best_loss = _weights(model), math.inf
+
+    def epoch(self, number: int) -> bool:
+        """Train for one epoch; False when training should stop after it."""
+        self.model.train()
+        self.model.set_progress((number - 1) / self.history.epochs)
+        means = self._mean_terms(self._one_epoch())
+        loss = sum(means.values())
+        if self.held_out is not None and math.isfinite(loss):
+            held_out = self.validate()
+            loss = sum(held_out.values())
+        if not math.isfinite(loss):
+            self._diverged(number)
+            return False
+        self.history.training.append(means)
+        if self.held_out is not None:
+            self.history.validation.append(held_out)
+        if self.held_out is None or loss < self.best_loss:
+            self.best, self.best_loss, self.history.best_epoch = _weights(self.model), loss, number
+        if self.held_out is not None and self.patience and number - self.history.best_epoch >= self.patience:
+            self.stop("early")
+            return False
+        return True
+
+    def _one_epoch(self) -> Iterator[tuple[Terms | dict[str, Tensor], int]]:
+        """The terms of each batch and its size. One shuffled copy an epoch; batches are views of it."""
+        order = torch.randperm(len(self.samples), generator=self.generator, device=self.samples.device)
+        for batch in torch.split(self.samples[order], self.history.batch_size):
+            self.step += 1
+            shown: dict[str, Tensor] = {}
+            for player, optimizer in self.turns:
+                shown.update(self._turn(player, optimizer, batch))
+            yield shown, len(batch)
+
+    def _turn(self, player: Player, optimizer: torch.optim.Optimizer, batch: Tensor) -> dict[str, Tensor]:
+        terms = player.terms(batch, self.generator)
+        optimizer.zero_grad(set_to_none=True)
+        total(terms).backward()  # type: ignore[no-untyped-call]
+        if self.settings.gradient_clip:
+            torch.nn.utils.clip_grad_norm_(player.parameters, self.settings.gradient_clip)
+        for group in optimizer.param_groups:
+            group["lr"] = self.settings.learning_rate * rate_at(self.step / self.steps, self.settings.schedule)
+        optimizer.step()
+        return {name: term.detach() for name, term in terms.items()}
+
+    @torch.no_grad()
+    def validate(self) -> Terms:
+        """The terms on the held-out samples, with the same corruption and code noise every epoch."""
+        held_out = self.held_out
+        if held_out is None:
+            return {}
+        self.model.eval()
+        self.model.set_progress(1.0)
+        generator = torch.Generator(held_out.device).manual_seed(_VALIDATION_SEED)
+        chunks = torch.split(held_out, max(self.history.batch_size, 1024))
+        return self._mean_terms((self.model.terms(chunk, generator), len(chunk)) for chunk in chunks)
+
+    @staticmethod
+    def _mean_terms(batches: Iterator[tuple[Any, int]]) -> Terms:
+        sums: dict[str, Any] = {}
+        rows = 0
+        for terms, count in batches:
+            rows += count
+            for name, term in terms.items():
+                sums[name] = sums.get(name, 0.0) + term * count
+        return {name: float(value) / rows for name, value in sums.items()}
+
+    def latest(self) -> Terms:
+        return (self.history.validation or self.history.training)[-1]
+
+    def stop(self, reason: str, notice: str = "") -> None:
+        self.history.stopped = reason
+        self.history.notices += [notice] if notice else []
+
+    def _diverged(self, number: int) -> None:
+        remedy = f"a smaller learning rate than {self.settings.learning_rate:g} may help"
+        if not self.history.training:
+            raise TrainingError("the loss stopped being finite in the first epoch", where="training", how=f"{remedy}: --learning-rate")
+        self.stop("diverged", f"the loss stopped being finite in epoch {number}; went back to epoch {self.history.best_epoch} ({remedy})")
+
+    def finish(self) -> None:
+        """Put the best weights back."""
+        self.model.load_state_dict(self.best)
+        self.model.set_progress(1.0)
+        self.model.eval()
+
+
+def rate_at(share: float, schedule: str) -> float:
+    """The step size, as a share of the largest, when `share` of training is over."""
+    if schedule == "constant":
+        return 1.0
+    warm_up = 0.15 if schedule == "one-cycle" else 0.0
+    if share < warm_up:
+        return 0.04 + 0.96 * share / warm_up
+    return 0.002 + 0.998 * 0.5 * (1 + math.cos(math.pi * (share - warm_up) / (1 - warm_up)))
+
+
+def default_batch_size(rows: int) -> int:
+    """A power of two, about a twentieth of the rows, 16 to 256."""
+    return int(2 ** min(8, max(4, round(math.log2(max(rows, 1) / 20)))))
+
+
+def _optimizer(player: Player, settings: Training) -> torch.optim.Optimizer:
+    return torch.optim.AdamW(player.parameters, lr=settings.learning_rate, weight_decay=settings.weight_decay, fused=True)
+
+
+def _weights(model: Autoencoder) -> dict[str, Tensor]:
+    return copy.deepcopy(model.state_dict())

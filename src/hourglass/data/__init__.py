@@ -1,0 +1,1 @@
+"""What comes in: files become frames, frames become samples. Knows no models."""

@@ -1,0 +1,321 @@
+"""Opens user data: the one place that does. A file is what its suffix *and* its first bytes say; they must agree."""
+
+from __future__ import annotations
+
+import difflib
+import gzip
+import json
+import os
+import re
+import stat
+import zlib
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from hourglass.data.arrays import read_npy, read_npz
+from hourglass.data.cells import parse_times
+from hourglass.data.columns import plain_table
+from hourglass.data.declared import read_arff, read_ts
+from hourglass.data.limits import check_size
+from hourglass.data.samples import Frame
+from hourglass.data.text import read_text
+from hourglass.errors import DataError, TimeError, UnreadableError, UsageError
+from hourglass.settings import did_you_mean
+
+_TEXT_READERS: dict[str, Callable[[bytes, str], Frame | np.ndarray]] = {
+    ".csv": read_text,
+    ".tsv": read_text,
+    ".txt": read_text,
+    ".arff": read_arff,
+    ".ts": read_ts,
+}
+_WANTED = {".parquet": "a Parquet file", ".pq": "a Parquet file", ".npy": "a NumPy array", ".npz": "a zip archive"}
+SUFFIXES = (*_TEXT_READERS, *(f"{suffix}.gz" for suffix in _TEXT_READERS), *_WANTED)
+"""Every suffix that `read` knows."""
+
+_SIGNATURES = (
+    (b"PAR1", "a Parquet file"),
+    (b"\x93NUMPY", "a NumPy array"),
+    (b"PK\x03\x04", "a zip archive"),
+    (b"PK\x05\x06", "a zip archive"),
+    (b"\x1f\x8b", "a gzip file"),
+    (b"\x89PNG", "a PNG picture"),
+    (b"\xff\xd8\xff", "a JPEG picture"),
+    (b"GIF8", "a GIF picture"),
+    (b"RIFF", "a WAV recording"),
+    (b"fLaC", "a FLAC recording"),
+    (b"OggS", "an Ogg recording"),
+    (b"%PDF", "a PDF document"),
+    (b"\x89HDF", "an HDF5 file"),
+    (b"ARROW1", "an Arrow file"),
+    (b"SQLite format 3", "an SQLite database"),
+    (b"\xd0\xcf\x11\xe0", "an old Excel workbook"),
+    (b"BZh", "a bzip2 file"),
+    (b"\xfd7zXZ", "an xz file"),
+    (b"(\xb5/\xfd", "a Zstandard file"),
+    (b"\x80\x04\x95", "a pickle, which is never loaded"),
+    (b"\x80\x05\x95", "a pickle, which is never loaded"),
+)
+_TIME_NAMES = ("time", "timestamp", "date", "datetime", "ds")
+
+
+def read(path: str | Path, *, array: str | None = None) -> Frame | np.ndarray:
+    """The table or array in a file.
+
+    CSV, TSV and TXT, ARFF and `.ts` (all also with `.gz`), Parquet, `.npy` and `.npz`. Pictures and recordings are not
+    read here. An array of a `.npz` file is chosen with `array`, or as `FILE.npz:NAME`; `NAME+LABELS` adds a 1-d array
+    as a column. Arrays of three or more dimensions stay arrays; everything else becomes a frame.
+
+    `UnreadableError` for a file that is not what its name says, is damaged or cut short; `DataError` for a place where
+    no file can be read and for cells that spoil a column; `UsageError` for an array that is not there.
+    """
+    path, array = _split(str(path), array)
+    status = _status(path)
+    try:
+        with open(path, "rb") as handle:
+            return _read(handle, path, status.st_size, array)
+    except OSError as error:
+        raise DataError(f"cannot be read: {error.strerror or error}", where=path) from error
+
+
+def _split(path: str, array: str | None) -> tuple[str, str | None]:
+    file, colon, name = path.rpartition(":")
+    if colon and file.lower().endswith(".npz") and not os.path.lexists(path):
+        if array is not None and array != name:
+            raise UsageError(f"got the array {name!r} in the path and array={array!r}, wanted one of them", where=path)
+        return file, name
+    return path, array
+
+
+def _status(path: str) -> os.stat_result:
+    """What lies at `path`, which must be a plain file."""
+    if re.match(r"[a-zA-Z][a-zA-Z0-9+.-]+://", path):
+        raise DataError("is an address, wanted a file", where=path, how="download it first and give the file")
+    try:
+        status = os.stat(path)
+    except (OSError, ValueError) as error:
+        raise _absent(path, error) from error
+    if stat.S_ISDIR(status.st_mode):
+        raise DataError("is a folder, wanted a file", where=path, how="give one of the files in it")
+    if not stat.S_ISREG(status.st_mode):
+        raise DataError("is a pipe or device, wanted a file", where=path, how="save its content to a file first")
+    return status
+
+
+def _absent(path: str, error: OSError | ValueError) -> DataError:
+    if isinstance(error, OSError) and os.path.islink(path):
+        return DataError(f"is a link to {os.readlink(path)!r}, which cannot be reached", where=path)
+    if not isinstance(error, FileNotFoundError):
+        return DataError(f"cannot be read: {getattr(error, 'strerror', None) or error}", where=path)
+    folder, name = os.path.split(path)
+    if not os.path.isdir(folder or "."):
+        return DataError("there is no such file: its folder does not exist", where=path)
+    try:
+        near = difflib.get_close_matches(name, os.listdir(folder or "."), n=3)
+    except OSError:
+        near = []
+    return DataError(
+        "there is no such file", where=path, how=f"did you mean {' or '.join(map(repr, near))}?" if near else ""
+    )
+
+
+def _read(handle: BinaryIO, path: str, size: int, array: str | None) -> Frame | np.ndarray:
+    start = handle.read(512)
+    handle.seek(0)
+    if not start:
+        raise UnreadableError("the file is empty", where=path)
+    suffix, compressed = _suffix(path)
+    wanted = "a gzip file" if compressed else _WANTED.get(suffix, "text")
+    got = _looks_like(start)
+    if got != wanted:
+        raise UnreadableError(
+            f"looks like {got}, wanted {wanted} by its name",
+            where=path,
+            how="rename it by what it is, or save it again",
+        )
+    if array is not None and suffix != ".npz":
+        raise UsageError(f"got the array name {array!r}, but only .npz files hold named arrays", where=path)
+    if suffix == ".npy":
+        return read_npy(handle, size, path)
+    if suffix == ".npz":
+        return read_npz(handle, path, array)
+    if suffix in (".parquet", ".pq"):
+        return _read_parquet(handle, size, path)
+    content = _unzipped(handle, size, path) if compressed else handle.read()
+    return _TEXT_READERS[suffix](content, path)
+
+
+def _suffix(path: str) -> tuple[str, bool]:
+    name = path.lower()
+    suffix = os.path.splitext(name.removesuffix(".gz"))[1]
+    compressed = name.endswith(".gz")
+    if (f"{suffix}.gz" if compressed else suffix) not in SUFFIXES:
+        raise UnreadableError(
+            f"has the suffix {os.path.splitext(name)[1]!r}, which is no table or array",
+            where=path,
+            how=f"known: {', '.join(SUFFIXES)}",
+        )
+    return suffix, compressed
+
+
+def _looks_like(start: bytes) -> str:
+    for signature, words in _SIGNATURES:
+        if start.startswith(signature):
+            return words
+    return "a web page" if re.match(rb"\s*<(!doctype html|html)", start, re.IGNORECASE) else "text"
+
+
+def _unzipped(handle: BinaryIO, size: int, path: str) -> bytes:
+    content = bytearray()
+    try:
+        with gzip.GzipFile(fileobj=handle) as unzipped:
+            while piece := unzipped.read(1 << 24):
+                content += piece
+                check_size(len(content), size, path)
+    except (OSError, EOFError, zlib.error) as error:
+        raise UnreadableError(f"is damaged or cut short: {error}", where=path) from error
+    return bytes(content)
+
+
+def _read_parquet(handle: BinaryIO, size: int, path: str) -> Frame:
+    try:
+        file = pq.ParquetFile(handle)
+        groups = [file.metadata.row_group(place).total_byte_size for place in range(file.metadata.num_row_groups)]
+        # Runs of one value take no room in the file, but eight bytes a cell in memory.
+        check_size(max(sum(groups), 8 * file.metadata.num_rows * file.metadata.num_columns), size, path)
+        table = file.read()
+    except (pa.ArrowException, OSError, ValueError) as error:
+        if isinstance(error, DataError):
+            raise
+        raise UnreadableError(f"is damaged or cut short: {error}", where=path) from error
+    return _frame(table, path)
+
+
+def from_object(data: Any) -> Frame | np.ndarray:
+    """Data in memory: arrays as they are; pandas, polars and Arrow tables as a frame; nested lists as an array.
+
+    Neither pandas nor polars is imported. A pandas index that holds times becomes a column (`time` if it has no name);
+    any other is dropped with a notice. NaN becomes null; infinity is left for the format to refuse.
+    """
+    if isinstance(data, (Frame, np.ndarray)):
+        return data
+    if isinstance(data, (pa.Table, pa.RecordBatch)) or hasattr(data, "__arrow_c_stream__"):
+        return _frame(_arrow_table(data), "the data frame")
+    if isinstance(data, (list, tuple)) or hasattr(data, "__array__"):
+        return _array(data)
+    raise UsageError(f"got {type(data).__name__}, wanted an array, a data frame or lists of numbers")
+
+
+def _arrow_table(data: Any) -> pa.Table:
+    try:
+        if isinstance(data, pa.ChunkedArray) or len(getattr(data, "shape", (0, 0))) == 1:
+            return pa.table({str(getattr(data, "name", None) or "value"): pa.chunked_array(data)})
+        return pa.table(data)
+    except (pa.ArrowException, ValueError, TypeError, NotImplementedError) as error:
+        raise DataError(
+            f"cannot be read as columns: {'; '.join(map(str, error.args))}",
+            where="the data frame",
+            how="give every column one type of value, and every column its own name",
+        ) from error
+
+
+def _array(data: Any) -> np.ndarray:
+    try:
+        array = np.asarray(data)
+    except ValueError as error:
+        raise DataError(
+            "the rows are of unequal length, wanted equally many numbers in each", where="the data"
+        ) from error
+    if array.dtype.kind not in "biuf":
+        raise DataError(
+            f"holds {array.dtype}, wanted numbers",
+            where="the data",
+            how="give words and times as a data frame with named columns",
+        )
+    return array
+
+
+def _frame(table: pa.Table, source: str) -> Frame:
+    table, notices = _index_resolved(table)
+    return Frame(plain_table(table, source), source, notices=tuple(notices))
+
+
+def _index_resolved(table: pa.Table) -> tuple[pa.Table, list[str]]:
+    """Without the columns that were a pandas index, unless they hold times."""
+    notices = []
+    for name in _index_names(table):
+        place = table.column_names.index(name)
+        unnamed = re.fullmatch(r"__index_level_\d+__", name) is not None
+        if not pa.types.is_temporal(table.column(place).type):
+            table = table.remove_column(place)
+            notices.append(f"the index{'' if unnamed else f' {name!r}'} was dropped: reset_index() makes it a column")
+        elif unnamed and "time" not in table.column_names:
+            table = table.rename_columns(["time" if column == name else column for column in table.column_names])
+    return table, notices
+
+
+def _index_names(table: pa.Table) -> list[str]:
+    try:
+        document = json.loads((table.schema.metadata or {}).get(b"pandas", b"{}"))
+        return [name for name in document.get("index_columns", []) if name in table.column_names]
+    except (ValueError, AttributeError, TypeError):  # a file may say anything
+        return []
+
+
+def find_time_column(frame: Frame, named: str | None = None) -> str | None:
+    """The column that orders the rows in time, or None where the rows are no series.
+
+    `named` is taken if it holds times, or numbers (seconds, step counts). Otherwise columns called time, timestamp,
+    date, datetime or ds come first, then any that holds times. Birth dates of customers do not make a series: nothing
+    may be missing, most times must differ, and they must hardly ever step back; shuffled times must all differ and be
+    evenly spaced.
+    """
+    if named is not None:
+        return _named_time_column(frame, named)
+    names = sorted(frame.table.column_names, key=lambda name: name.lower() not in _TIME_NAMES)
+    return next((name for name in names if _orders(frame.table.column(name), name)), None)
+
+
+def _named_time_column(frame: Frame, named: str) -> str:
+    if named not in frame.table.column_names:
+        raise UsageError(
+            f"there is no column {named!r}", where=frame.source, how=did_you_mean(named, frame.table.column_names)
+        )
+    column = frame.table.column(named)
+    number = pa.types.is_integer(column.type) or pa.types.is_floating(column.type)
+    if not number and _as_times(column) is None:
+        raise TimeError(
+            f"column {named!r} holds {column.type}, wanted times or numbers",
+            where=frame.source,
+            how="write times as 2014-07-01 00:00:00",
+        )
+    return named
+
+
+def _as_times(column: pa.ChunkedArray) -> pa.ChunkedArray | None:
+    if pa.types.is_timestamp(column.type):
+        return column
+    return parse_times(column) if pa.types.is_string(column.type) else None
+
+
+def _orders(column: pa.ChunkedArray, name: str) -> bool:
+    if pa.types.is_string(column.type) and name.lower() not in _TIME_NAMES:
+        return False
+    times = _as_times(column)
+    if times is None or times.null_count or len(times) < 2:
+        return False
+    values = times.cast(pa.int64()).to_numpy()
+    unique = len(np.unique(values)) / len(values)
+    forward = float(np.mean(np.diff(values) >= 0))
+    return (unique >= 0.8 and forward >= 0.9) or (unique >= 0.99 and _evenly_spaced(values))
+
+
+def _evenly_spaced(values: np.ndarray) -> bool:
+    """Whether one gap makes up half of all gaps or more, once the times are sorted."""
+    _, counts = np.unique(np.diff(np.sort(values)), return_counts=True)
+    return bool(counts.max() >= 0.5 * counts.sum())

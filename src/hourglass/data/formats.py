@@ -1,0 +1,87 @@
+"""What every modality must offer: user data to packed samples, and back to the user's units."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+from typing import Any, ClassVar, Self, TypeAlias
+
+import numpy as np
+import pyarrow as pa
+import torch
+
+from hourglass.data.samples import Frame, Layout, Packed
+from hourglass.settings import Part
+
+Data = np.ndarray | Frame
+"""What a format takes: an array of numbers, or named columns."""
+
+Result: TypeAlias = np.ndarray | pa.Table
+"""What a format gives back: an array for an array, a table with named columns for a frame."""
+
+
+@dataclass(frozen=True)
+class FormatSettings(Part):
+    """Options of one modality's format."""
+
+    slot = "format"
+    name = ""
+
+    def fit(self, data: Data) -> Format:
+        """Learn the format (columns, scaling, window) from training data."""
+        raise NotImplementedError
+
+
+@dataclass(frozen=True)
+class Rows:
+    """Per-sample scores carried back to the rows that the user gave, in their order."""
+
+    index: pa.Array
+    """Row numbers (from 0), or times."""
+    score: np.ndarray
+    """Score of each row, float64."""
+    covered: np.ndarray
+    """False where no sample reaches a row; its score is then the median score."""
+
+
+class Format(ABC):
+    """How one modality's data become packed samples, learned on training data. Final classes: one per modality."""
+
+    modality: ClassVar[str]
+    settings: FormatSettings
+    layout: Layout
+    notices: list[str]
+    """What `fit` accepted although odd, one sentence each."""
+
+    @abstractmethod
+    def pack(self, data: Data) -> Packed:
+        """Samples of `data`, scaled. Raises `SchemaError` where its columns or shape differ from those fitted on."""
+
+    @abstractmethod
+    def unpack(self, samples: np.ndarray, places: Any = None) -> Result:
+        """Packed samples in the user's own units and form: an array for arrays, a table with named columns for frames."""
+
+    @abstractmethod
+    def rows(self, scores: np.ndarray, places: Any, count: int) -> Rows:
+        """Scores of samples as scores of the `count` input rows."""
+
+    @abstractmethod
+    def cells_in_units(self, sample: np.ndarray) -> list[Any]:
+        """One packed sample's cells as the user would write them: numbers in units, category words. None where missing."""
+
+    @abstractmethod
+    def cell_names(self) -> list[str]:
+        """The cells' names in the same order (column; `channel` or `channel[step]` for windows)."""
+
+    @abstractmethod
+    def document(self) -> dict[str, Any]:
+        """What was learned, as plain JSON, without the tensors."""
+
+    @abstractmethod
+    def tensors(self) -> dict[str, torch.Tensor]:
+        """What was learned, as tensors (float64 scaling buffers)."""
+
+    @classmethod
+    @abstractmethod
+    def restore(cls, document: dict[str, Any], tensors: dict[str, torch.Tensor]) -> Self:
+        """The format that `document` and `tensors` describe; `ModelFileError` where they do not fit together."""

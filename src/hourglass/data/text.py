@@ -1,0 +1,309 @@
+"""Delimited text (CSV, TSV) as a frame: encoding, delimiter, header, number and time formats are found, not asked for.
+
+Clean files go through Arrow's reader and never through Python row by row. Only what that reader could not make sense of
+is looked at cell by cell, and only to name the line that is wrong.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import itertools
+import re
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+
+import pyarrow as pa
+import pyarrow.csv as pa_csv
+
+from hourglass.data.cells import MISSING, Where, finite, is_missing, is_value, typed
+from hourglass.data.columns import checked_names, plain_column
+from hourglass.data.samples import Frame, unique_notices
+from hourglass.errors import DataError, UnreadableError
+
+DELIMITERS = (",", ";", "\t", "|")
+_SAMPLE_BYTES, _SAMPLE_ROWS = 1 << 20, 200
+_LONGEST_ROW = 8 << 20
+
+
+@dataclass(frozen=True)
+class _Sheet:
+    """The rows of a text file, still as UTF-8 text, and how they are cut into cells."""
+
+    body: bytes
+    source: str
+    line: int
+    """Line of the file, from 1, at which `body` begins."""
+    delimiter: str
+    names: tuple[str, ...]
+    headed: bool
+    """Whether the names stood in the file."""
+
+    def rows(self) -> Iterator[tuple[int, list[str]]]:
+        """Every row with the line on which it begins. Slow: for finding what is wrong, not for reading."""
+        keep_blank = len(self.names) == 1
+        reader = csv.reader(io.StringIO(self.body.decode(), newline=""), delimiter=self.delimiter)
+        line = self.line
+        for cells in reader:
+            if cells or keep_blank:
+                yield line, cells or [""]
+            line = self.line + reader.line_num
+
+    def where(self, column: str) -> Where:
+        """The place of a row of `column`, by line: rows are not lines where a quoted cell holds line breaks."""
+
+        def place(row: int) -> str:
+            line, _ = next(itertools.islice(self.rows(), row, None))
+            return f"{self.source}, line {line}, column {column!r}"
+
+        return place
+
+
+def read_text(content: bytes, source: str) -> Frame:
+    """The table in the bytes of a text file.
+
+    A first row that is of the same kind as the rows below it is data: columns are then called x0, x1, ..., and the
+    frame is unnamed if all are numbers. A column without a name becomes `column 3` by its place; two columns of one
+    name are refused. Cells such as NA, ? or nothing are missing. `UnreadableError` for bytes that are no text and for
+    rows of unequal length, `DataError` for a cell that spoils a column of numbers or times; all name the line.
+    """
+    text, encoding_notices = as_utf8(content, source)
+    sheet, header_notice = _sheet(text, source)
+    table, cell_notices = _table(sheet)
+    all_numbers = all(pa.types.is_integer(kind) or pa.types.is_floating(kind) for kind in table.schema.types)
+    return Frame(
+        table,
+        source,
+        first_line=sheet.line if table.num_rows == sheet.body.count(b"\n") + 1 else None,
+        unnamed=all_numbers and not sheet.headed,
+        notices=tuple(filter(None, unique_notices([*encoding_notices, header_notice, *cell_notices]))),
+    )
+
+
+def _sheet(text: bytes, source: str) -> tuple[_Sheet, str]:
+    """The rows of the file, cut from its header line, and what to tell the user about the header."""
+    trimmed = text.lstrip(b" \r\n")
+    if not trimmed:
+        raise UnreadableError("the file is empty, wanted a table", where=source)
+    line = 1 + text.count(b"\n", 0, len(text) - len(trimmed))
+    # Trailing tabs are empty cells of the last row, so only line ends and blanks may go.
+    text = _spaces_as_tabs(trimmed.rstrip(b" \r\n"))
+    sample = _sample(text)
+    delimiter = _delimiter(sample)
+    rows, header_lines = _sample_rows(sample, delimiter, source)
+    header, notice = _header(rows)
+    if header is None:
+        return _Sheet(text, source, line, delimiter, tuple(f"x{place}" for place in range(len(rows[0]))), False), notice
+    names = checked_names(header, source, line)
+    body = _after_lines(text, header_lines)
+    if not body:
+        raise DataError("there is a header line but there are no rows", where=source, how="at least one row is needed")
+    return _Sheet(body, source, line + header_lines, delimiter, tuple(names), True), notice
+
+
+def as_utf8(content: bytes, source: str) -> tuple[bytes, list[str]]:
+    """The text of a file as UTF-8 without lone carriage returns, and a notice where its encoding had to be guessed."""
+    notices: list[str] = []
+    if content.startswith((b"\xff\xfe", b"\xfe\xff")):
+        content = _decoded(content, "utf-16", source).encode()
+    content = content.removeprefix(b"\xef\xbb\xbf")
+    if b"\0" in content:
+        raise _not_text(content, content.index(b"\0"), "a zero byte", source)
+    try:
+        if not content.isascii():
+            content.decode()
+    except UnicodeDecodeError as error:
+        line = 1 + content.count(b"\n", 0, error.start)
+        notices.append(f"the file is not UTF-8 (line {line}): it was read as Windows-1252 (Latin-1)")
+        content = _decoded(content, "cp1252", source).encode()
+    return content if b"\n" in content else content.replace(b"\r", b"\n"), notices
+
+
+def _decoded(content: bytes, encoding: str, source: str) -> str:
+    try:
+        return content.decode(encoding)
+    except UnicodeDecodeError as error:
+        raise _not_text(content, error.start, f"the byte 0x{content[error.start]:02x}", source) from error
+
+
+def _not_text(content: bytes, position: int, found: str, source: str) -> UnreadableError:
+    line = 1 + content.count(b"\n", 0, position)
+    return UnreadableError(
+        f"got {found} at byte {position} (counted from 0), wanted text",
+        where=f"{source}, line {line}",
+        how="save the file as UTF-8 text",
+    )
+
+
+def _sample(text: bytes) -> str:
+    """The first rows; all of them where a few very wide ones are larger than a sample should be."""
+    sample = text[:_SAMPLE_BYTES]
+    return (sample if sample.count(b"\n") > 2 else text).decode(errors="ignore")
+
+
+def _spaces_as_tabs(text: bytes) -> bytes:
+    """Columns of numbers set apart by runs of spaces, as many archives have them, as tab-separated text."""
+    sample = [line.split() for line in text[:_SAMPLE_BYTES].splitlines()[:_SAMPLE_ROWS]]
+    width = len(sample[0])
+    aligned = all(
+        len(cells) == width and all(_PLAIN_NUMBER.match(cell) for cell in cells) for cells in sample[:-1] or sample
+    )
+    if width < 2 or not aligned or b"\t" in text[:_SAMPLE_BYTES]:
+        return text
+    return re.sub(rb"[ ]+", b"\t", re.sub(rb"(?m)^ +| +(?=\r?$)", b"", text))
+
+
+_PLAIN_NUMBER = re.compile(rb"[+-]?[\d.]+([eE][+-]?\d+)?$|(?i:nan)$")
+_NUMBER_WITH_COMMA = re.compile(r"\s*[+-]?[\d.,]+([eE][+-]?\d+)?\s*$")
+
+
+def _delimiter(sample: str) -> str:
+    """The delimiter that cuts the sampled rows into equally many cells with no other delimiter left inside them."""
+    scores = {delimiter: _score(sample, delimiter) for delimiter in DELIMITERS}
+    best = max(DELIMITERS, key=lambda delimiter: scores[delimiter])
+    return best if scores[best] >= (0.5, 0) else ","
+
+
+def _score(sample: str, delimiter: str) -> tuple[float, int]:
+    try:
+        reader = csv.reader(io.StringIO(sample, newline=""), delimiter=delimiter)
+        rows = [cells for cells in itertools.islice(reader, _SAMPLE_ROWS) if cells]
+    except csv.Error:
+        return 0.0, 0
+    [(width, count)] = Counter(map(len, rows)).most_common(1)
+    if width == 1:
+        return 0.0, 0
+    others = [other for other in DELIMITERS if other != delimiter]
+    cells = list(itertools.chain.from_iterable(rows))
+    # A comma inside a number is a decimal comma, not a delimiter that was overlooked.
+    clean = sum(bool(_NUMBER_WITH_COMMA.match(cell)) or not any(other in cell for other in others) for cell in cells)
+    return count / len(rows) * clean / len(cells), width
+
+
+def _sample_rows(sample: str, delimiter: str, source: str) -> tuple[list[list[str]], int]:
+    """The first rows, and how many lines the first of them spans."""
+    reader = csv.reader(io.StringIO(sample, newline=""), delimiter=delimiter)
+    try:
+        rows = [next(reader)]
+        lines = reader.line_num
+        rows += [cells for cells in itertools.islice(reader, _SAMPLE_ROWS) if cells]
+    except csv.Error as error:
+        raise UnreadableError(
+            f"cannot be cut into cells: {error}", where=f"{source}, line {reader.line_num}"
+        ) from error
+    return (rows[:-1] if len(rows) > 2 else rows), lines
+
+
+def _header(rows: Sequence[Sequence[str]]) -> tuple[list[str] | None, str]:
+    """The column names if the first row holds them, and what to tell the user about the guess.
+
+    It holds data where it looks like the rows below it: in every column that has only numbers or times there, it has
+    one too.
+    """
+    first, rest = rows[0], rows[1:]
+    if _counts_columns(first, rest):
+        return [cell.strip() for cell in first], "the first line only counts the columns: it was taken as their names"
+    known = [cell for cell in first if not is_missing(cell)]
+    columns = [place for place in range(len(first)) if _holds_values(rest, place)]
+    all_values = bool(known) and all(map(is_value, known))
+    alike = [is_value(first[place]) or is_missing(first[place]) for place in columns]
+    if all_values or (any(is_value(first[place]) for place in columns) and all(alike)):
+        called = f"the columns are called x0 to x{len(first) - 1}" if len(first) > 1 else "the column is called x0"
+        return None, f"no header line found: {called}"
+    names = [cell.strip() for cell in first]
+    return names, "" if all(names) else "a column without a name is called by its place, such as 'column 1'"
+
+
+def _counts_columns(first: Sequence[str], rest: Sequence[Sequence[str]]) -> bool:
+    """Whether the first row is 0, 1, 2, ..., as a data frame without names is written, perhaps after an empty cell."""
+    counts = [str(place) for place in range(len(first))]
+    if len(first) < 3 or list(first) not in (counts, ["", *counts[:-1]]):
+        return False
+    # Whole numbers below 0, 1, 2 may just count on: then the first row is a row like them.
+    return first[0] == "" or any("." in cell for cells in rest for cell in cells)
+
+
+def _holds_values(rows: Sequence[Sequence[str]], place: int) -> bool:
+    cells = [row[place] for row in rows if place < len(row) and not is_missing(row[place])]
+    return bool(cells) and all(map(is_value, cells))
+
+
+def _after_lines(text: bytes, count: int) -> bytes:
+    position = 0
+    for _ in range(count):
+        position = text.find(b"\n", position) + 1
+        if not position:
+            return b""
+    return text[position:]
+
+
+def _table(sheet: _Sheet) -> tuple[pa.Table, list[str]]:
+    columns, notices = [], []
+    for name, column in zip(sheet.names, _parsed(sheet).columns, strict=True):
+        if pa.types.is_string(column.type):
+            column, notice = typed(column, sheet.where(name), sheet.delimiter)
+            notices += [f"column {name!r} has {notice}"] if notice else []
+        elif pa.types.is_floating(column.type):
+            finite(column, sheet.where(name))
+        columns.append(plain_column(column, name, sheet.source))
+    return pa.table(columns, names=list(sheet.names)), notices
+
+
+def _parsed(sheet: _Sheet) -> pa.Table:
+    """Arrow's reading of the rows. `UnreadableError` names the first row whose number of cells is wrong."""
+    quoted = b'"' in sheet.body
+    try:
+        table = pa_csv.read_csv(
+            pa.BufferReader(sheet.body),
+            read_options=pa_csv.ReadOptions(column_names=list(sheet.names), block_size=_LONGEST_ROW),
+            parse_options=pa_csv.ParseOptions(
+                delimiter=sheet.delimiter, newlines_in_values=quoted, ignore_empty_lines=len(sheet.names) > 1
+            ),
+            convert_options=pa_csv.ConvertOptions(
+                null_values=[space + word for word in MISSING for space in ("", " ")],
+                true_values=["true", "True", "TRUE"],
+                false_values=["false", "False", "FALSE"],
+                strings_can_be_null=True,
+            ),
+        )
+    except pa.ArrowException as error:
+        _refuse_ragged(sheet)
+        raise UnreadableError(f"cannot be read as a table: {error}", where=sheet.source) from error
+    # Arrow lets an open quote swallow the rest of the file. An odd number of quotes is the only way to get there.
+    if quoted and sheet.body.count(b'"') % 2:
+        _refuse_open_quote(sheet)
+    return table
+
+
+def _refuse_ragged(sheet: _Sheet) -> None:
+    wanted = len(sheet.names)
+    try:
+        for line, cells in sheet.rows():
+            if len(cells) != wanted:
+                raise UnreadableError(
+                    f"got {len(cells)} cell{'s' * (len(cells) != 1)}, wanted {wanted}",
+                    where=f"{sheet.source}, line {line}",
+                    how=f"rows must be equally long: put quotes around a cell that holds a {_SPOKEN[sheet.delimiter]}",
+                )
+    except csv.Error as error:
+        raise UnreadableError(f"cannot be cut into cells: {error}", where=sheet.source) from error
+
+
+_SPOKEN = {",": "comma", ";": "semicolon", "\t": "tab", "|": "bar"}
+
+
+def _refuse_open_quote(sheet: _Sheet) -> None:
+    """`UnreadableError` if a quote is never closed: a line added at the end is then swallowed as well."""
+    mark = "after the end"
+    longer = replace(sheet, body=sheet.body + b"\n" + mark.encode())
+    try:
+        *_, (line, cells) = longer.rows()
+    except csv.Error as error:
+        raise UnreadableError(f"cannot be cut into cells: {error}", where=sheet.source) from error
+    if cells != [mark]:
+        raise UnreadableError(
+            "a quote is opened and never closed",
+            where=f"{sheet.source}, line {line}",
+            how='close it, or write "" for a quote',
+        )

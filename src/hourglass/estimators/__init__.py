@@ -1,0 +1,1 @@
+"""scikit-learn's contract over the core: one estimator a modality, and wrappers for tasks."""

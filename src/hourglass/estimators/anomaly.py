@@ -1,0 +1,105 @@
+"""Any autoencoder as an anomaly detector: a wrapper, so that every modality and kind can be one."""
+
+from __future__ import annotations
+
+from typing import Any, Self
+
+import numpy as np
+from sklearn.base import BaseEstimator, OutlierMixin, clone
+from sklearn.utils.validation import check_is_fitted
+
+from hourglass.core.fitted import FittedModel, Reason
+from hourglass.core.fitting import fit_model
+from hourglass.core.training import Report
+from hourglass.estimators.base import BaseAutoencoder, Saved
+from hourglass.estimators.inputs import as_data
+from hourglass.estimators.modalities import MODALITIES, TableAutoencoder
+
+
+class AnomalyDetector(Saved, OutlierMixin, BaseEstimator):
+    """Finds the rows that an autoencoder, fitted to normal data, does not expect; says why, in the data's own units.
+
+    Signs are scikit-learn's: `score_samples` and `decision_function` are high where a row is normal, `predict` is +1 for normal
+    and -1 for odd. The threshold comes from scores of rows that the network was not trained on (split conformal), so that
+    about `false_alarm_rate` of new normal rows are flagged.
+
+    Parameters
+    ----------
+    autoencoder : an unfitted `TableAutoencoder` or `SeriesAutoencoder`; default `TableAutoencoder()`.
+    false_alarm_rate : share of normal rows that may be flagged; default 0.01.
+    threshold : "conformal", "quantile" or "mad"; default "conformal".
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> X = np.random.default_rng(0).normal(size=(300, 2)) @ np.ones((2, 6))
+    >>> detector = AnomalyDetector(TableAutoencoder(kind="plain", latent=1, epochs=60)).fit(X)
+    >>> detector.predict([[1, 1, 1, 1, 1, 1], [9, -9, 9, -9, 9, -9]])
+    array([ 1, -1])
+    """
+
+    task = "detector"
+
+    def __init__(
+        self, autoencoder: BaseAutoencoder | None = None, false_alarm_rate: float = 0.01, threshold: str = "conformal"
+    ) -> None:
+        self.autoencoder, self.false_alarm_rate, self.threshold = autoencoder, false_alarm_rate, threshold
+
+    def fit(self, X: Any, y: Any = None, *, report: Report | None = None) -> Self:
+        """Train the autoencoder on `X` and calibrate the threshold. `y` is ignored; `report` is called after each epoch."""
+        autoencoder = clone(self.autoencoder) if self.autoencoder is not None else TableAutoencoder()
+        autoencoder.set_params(detection__false_alarm_rate=self.false_alarm_rate, detection__threshold=self.threshold)
+        plan = autoencoder.plan()
+        data = as_data(self, X, fitting=True, whole_series=plan.modality == "series")
+        return self._adopt(fit_model(data, plan, report=report))
+
+    def score_samples(self, X: Any) -> np.ndarray:
+        """Minus the anomaly score of each row (of each step, for a series that was cut into windows): high = normal."""
+        check_is_fitted(self)
+        return -self.model_.detect(self._data(X), reasons="none").rows.score
+
+    def decision_function(self, X: Any) -> np.ndarray:
+        """`score_samples` minus `offset_`: below 0 where a row is an anomaly."""
+        return self.score_samples(X) - self.offset_
+
+    def predict(self, X: Any) -> np.ndarray:
+        """+1 for normal rows, -1 for anomalies."""
+        return np.where(self.decision_function(X) < 0, -1, 1)
+
+    def p_values(self, X: Any) -> np.ndarray:
+        """For each row, the share of normal rows that would score as high: at most the false-alarm rate for anomalies."""
+        check_is_fitted(self)
+        return self.model_.detect(self._data(X), reasons="none").p_value
+
+    def explain(self, X: Any, most: int = 5) -> list[list[Reason]]:
+        """For each sample (row, or window), its `most` telling cells: value, expectation in the data's units, share of the error."""
+        check_is_fitted(self)
+        return self.model_.explain(self.model_.format.pack(self._data(X)).samples, most)
+
+    @classmethod
+    def _of(cls, model: FittedModel, where: str) -> Self:
+        settings = model.experiment.detection
+        autoencoder = MODALITIES[model.experiment.modality].from_experiment(model.experiment)
+        return cls(autoencoder, settings.false_alarm_rate, settings.threshold)._adopt(model)
+
+    @property
+    def offset_(self) -> float:
+        """Minus the threshold: `decision_function` is `score_samples` minus this."""
+        return -self.model_.threshold().value
+
+    def _data(self, X: Any) -> Any:
+        return as_data(self, X, fitting=False, whole_series=self.model_.experiment.modality == "series")
+
+    def __sklearn_tags__(self) -> Any:
+        tags = super().__sklearn_tags__()
+        tags.input_tags.allow_nan = True
+        return tags
+
+
+def load(path: str, device: str = "auto") -> BaseAutoencoder | AnomalyDetector:
+    """The fitted estimator in a model file: an autoencoder of its modality, or an anomaly detector."""
+    from hourglass.core.checkpoints import load_model
+
+    model = load_model(path, device)
+    kind: Any = AnomalyDetector if model.card.get("task") == AnomalyDetector.task else MODALITIES[model.experiment.modality]
+    return kind._of(model, str(path))  # type: ignore[no-any-return]

@@ -1,0 +1,135 @@
+"""What every autoencoder estimator does: fit, encode as `transform`, decode as `inverse_transform`, reconstruct, save, load."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, ClassVar, Self
+
+import numpy as np
+from sklearn.base import BaseEstimator, ClassNamePrefixFeaturesOutMixin, TransformerMixin
+from sklearn.utils.validation import check_array, check_is_fitted
+
+from hourglass.core.checkpoints import load_model, save_model
+from hourglass.core.fitted import FittedModel
+from hourglass.core.fitting import fit_model
+from hourglass.core.kinds import Experiment
+from hourglass.core.training import Report
+from hourglass.errors import ModelFileError
+from hourglass.estimators.inputs import as_data, like_input
+from hourglass.estimators.planning import PARTS, change, plan
+
+
+class Saved:
+    """Estimators that hold one fitted model, and so can be written to one file and read back."""
+
+    model_: FittedModel
+    task: ClassVar[str]
+
+    def save(self, path: str | Path) -> Path:
+        """Write the fitted model to one `.safetensors` file, atomically; returns its path."""
+        check_is_fitted(self)
+        names = getattr(self, "feature_names_in_", None)
+        self.model_.card |= {
+            "task": self.task,
+            "features": getattr(self, "n_features_in_", None),
+            "feature_names": None if names is None else [str(name) for name in names],
+        }
+        return save_model(self.model_, path)
+
+    @classmethod
+    def load(cls, path: str | Path, device: str = "auto") -> Self:
+        """The fitted estimator that `save` wrote."""
+        return cls._of(load_model(path, device), str(path))
+
+    @classmethod
+    def _of(cls, model: FittedModel, where: str) -> Self:
+        raise NotImplementedError
+
+    def _adopt(self, model: FittedModel) -> Self:
+        self.model_ = model
+        if model.card.get("features") is not None:
+            self.n_features_in_ = int(model.card["features"])
+        if model.card.get("feature_names"):
+            self.feature_names_in_ = np.array(model.card["feature_names"], dtype=object)
+        return self
+
+
+class BaseAutoencoder(Saved, ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
+    """An autoencoder as a scikit-learn transformer. Final classes name their modality and their parameters."""
+
+    modality: ClassVar[str]
+    task = "autoencoder"
+
+    def plan(self) -> Experiment:
+        """The experiment that the parameters ask for, all parts spelled out. Raises `UsageError` where they do not fit."""
+        return plan(self.modality, self.get_params(deep=False))
+
+    def set_params(self, **params: Any) -> Self:
+        """Set parameters; `corruption__rate=0.3` changes one option of a part, whether it was given or is the kind's own."""
+        own: dict[str, Any] = {}
+        nested: dict[str, dict[str, Any]] = {}
+        for key, value in params.items():
+            slot, _, option = key.partition("__")
+            if option and slot in PARTS:
+                nested.setdefault(slot, {})[option] = value
+            else:
+                own[key] = value
+        super().set_params(**own)
+        for slot, changes in nested.items():
+            setattr(self, slot, getattr(change(self.plan(), slot, changes), slot))
+        return self
+
+    def fit(self, X: Any, y: Any = None, *, report: Report | None = None) -> Self:
+        """Train on `X`: an array (rows, columns), a data frame, or (series) whole series. `y` is ignored.
+
+        `report(epoch, epochs, terms)` is called after each epoch.
+        """
+        self._fit(as_data(self, X, fitting=True, whole_series=self.modality == "series"), report)
+        return self
+
+    def _fit(self, data: Any, report: Report | None) -> None:
+        self.model_ = fit_model(data, self.plan(), calibrate=False, report=report)
+
+    def transform(self, X: Any) -> np.ndarray:
+        """Codes of the samples, shape (samples, latent); the mean where codes are random."""
+        check_is_fitted(self)
+        return like_input(X, self.model_.encode(self._data(X)))  # type: ignore[no-any-return]
+
+    def inverse_transform(self, X: Any) -> Any:
+        """Samples made from codes (samples, latent), in the data's own units."""
+        check_is_fitted(self)
+        codes = check_array(X, dtype=(np.float64, np.float32))
+        return like_input(codes, self.model_.decode(codes))
+
+    def reconstruct(self, X: Any) -> Any:
+        """`X` given back through the bottleneck, in its own form and units."""
+        check_is_fitted(self)
+        return like_input(X, self.model_.reconstruct(self._data(X)))
+
+    def denoise(self, X: Any) -> Any:
+        """`X` with its noise removed: what the network, trained to undo its corruption, makes of it."""
+        return self.reconstruct(X)
+
+    @property
+    def _n_features_out(self) -> int:
+        return self.model_.latent_size
+
+    @classmethod
+    def _of(cls, model: FittedModel, where: str) -> Self:
+        if model.experiment.modality != cls.modality:
+            raise ModelFileError(f"the model is for the modality {model.experiment.modality}", where=where, how="use hourglass.load(path), which finds the right class")
+        return cls.from_experiment(model.experiment)._adopt(model)
+
+    @classmethod
+    def from_experiment(cls, experiment: Experiment) -> Self:
+        """The unfitted estimator whose parts are those of an experiment."""
+        return cls(kind=experiment.kind, **{slot: getattr(experiment, slot) for slot in PARTS})
+
+    def _data(self, X: Any) -> Any:
+        return as_data(self, X, fitting=False, whole_series=self.modality == "series")
+
+    def __sklearn_tags__(self) -> Any:
+        tags = super().__sklearn_tags__()
+        tags.input_tags.allow_nan = True
+        tags.transformer_tags.preserves_dtype = ["float64", "float32"]
+        return tags

@@ -1,0 +1,123 @@
+"""One autoencoder estimator a modality: a data format and a default network."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from hourglass.core.bottlenecks import Bottleneck
+from hourglass.core.corruptions import Corruption
+from hourglass.core.losses import Loss
+from hourglass.core.networks.dense import Network
+from hourglass.core.penalties import Penalty
+from hourglass.data.formats import FormatSettings
+from hourglass.estimators.base import BaseAutoencoder
+from hourglass.settings import Detection, Training
+
+_PARAMETERS = """
+    Parameters
+    ----------
+    kind : name, or names joined by `+` (see `hourglass.core.kinds.KINDS`).
+    recipe : name of a recipe to start from instead of a kind.
+    latent, layers : size of a code; widths of the hidden layers. Default: by rule from the data's size.
+    {format_words}
+    epochs, batch_size, learning_rate, seed, device : see `hourglass.settings.Training`.
+    network, corruption, bottleneck, loss, penalties, format, training, detection :
+        a part's settings, its name, or a dict of its options; what is left out is the kind's own.
+"""
+
+
+class TableAutoencoder(BaseAutoencoder):
+    __doc__ = f"""Learns the rows of a table: numbers, flags, categories and dates, with missing cells.
+{_PARAMETERS.format(format_words="scaling : standard, min-max, quantile or none.")}
+    Examples
+    --------
+    >>> import numpy as np
+    >>> X = np.random.default_rng(0).normal(size=(200, 2)) @ np.ones((2, 6))
+    >>> model = TableAutoencoder(kind="plain", latent=1, epochs=60).fit(X)
+    >>> model.transform(X).shape
+    (200, 1)
+    >>> bool(np.mean((model.reconstruct(X) - X) ** 2) < 0.1 * X.var())
+    True
+    """
+
+    modality = "table"
+
+    def __init__(
+        self,
+        kind: str | None = None,
+        *,
+        recipe: str | None = None,
+        latent: int | None = None,
+        layers: Sequence[int] | None = None,
+        scaling: str | None = None,
+        epochs: int | None = None,
+        batch_size: int | None = None,
+        learning_rate: float | None = None,
+        seed: int | None = None,
+        device: str | None = None,
+        network: Network | Any = None,
+        corruption: Corruption | Any = None,
+        bottleneck: Bottleneck | Any = None,
+        loss: Loss | Any = None,
+        penalties: Sequence[Penalty] | Any = None,
+        format: FormatSettings | Any = None,
+        training: Training | Any = None,
+        detection: Detection | Any = None,
+    ) -> None:
+        self.kind, self.recipe, self.latent, self.layers, self.scaling = kind, recipe, latent, layers, scaling
+        self.epochs, self.batch_size, self.learning_rate = epochs, batch_size, learning_rate
+        self.seed, self.device = seed, device
+        self.network, self.corruption, self.bottleneck, self.loss = network, corruption, bottleneck, loss
+        self.penalties, self.format, self.training, self.detection = penalties, format, training, detection
+
+
+class SeriesAutoencoder(BaseAutoencoder):
+    __doc__ = f"""Learns windows of a series, of one channel or many.
+
+    A 2-d array is one window a row, rows independent. A 1-d array, a frame with a time column, or a 3-d array
+    (series, step, channel) is cut into windows.
+{_PARAMETERS.format(format_words='window, scaling : steps ("48"), a calendar length ("1d"), or "row"; standard, min-max, quantile or none.')}
+    Examples
+    --------
+    >>> import numpy as np
+    >>> day = np.sin(np.arange(24 * 60) * 2 * np.pi / 24)
+    >>> model = SeriesAutoencoder(kind="plain", window="24", latent=2, epochs=30).fit(day)
+    >>> model.transform(day).shape[1]
+    2
+    """
+
+    modality = "series"
+
+    def __init__(
+        self,
+        kind: str | None = None,
+        *,
+        recipe: str | None = None,
+        latent: int | None = None,
+        layers: Sequence[int] | None = None,
+        window: str | int | None = None,
+        scaling: str | None = None,
+        epochs: int | None = None,
+        batch_size: int | None = None,
+        learning_rate: float | None = None,
+        seed: int | None = None,
+        device: str | None = None,
+        network: Network | Any = None,
+        corruption: Corruption | Any = None,
+        bottleneck: Bottleneck | Any = None,
+        loss: Loss | Any = None,
+        penalties: Sequence[Penalty] | Any = None,
+        format: FormatSettings | Any = None,
+        training: Training | Any = None,
+        detection: Detection | Any = None,
+    ) -> None:
+        self.kind, self.recipe, self.latent, self.layers = kind, recipe, latent, layers
+        self.window, self.scaling = window, scaling
+        self.epochs, self.batch_size, self.learning_rate = epochs, batch_size, learning_rate
+        self.seed, self.device = seed, device
+        self.network, self.corruption, self.bottleneck, self.loss = network, corruption, bottleneck, loss
+        self.penalties, self.format, self.training, self.detection = penalties, format, training, detection
+
+
+MODALITIES: dict[str, type[BaseAutoencoder]] = {"table": TableAutoencoder, "series": SeriesAutoencoder}

@@ -1,0 +1,85 @@
+"""From an estimator's parameters to an experiment: recipe, then kind, then parts, then the short words."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from hourglass import recipes
+from hourglass.core.kinds import Experiment, experiment
+from hourglass.core.penalties import Penalty
+from hourglass.errors import UsageError
+from hourglass.settings import Settings, did_you_mean
+
+SHORT: dict[str, tuple[str, str]] = {
+    "latent": ("bottleneck", "size"),
+    "layers": ("network", "layers"),
+    "epochs": ("training", "epochs"),
+    "batch_size": ("training", "batch_size"),
+    "learning_rate": ("training", "learning_rate"),
+    "seed": ("training", "seed"),
+    "device": ("training", "device"),
+    "window": ("format", "window"),
+    "scaling": ("format", "scaling"),
+}
+"""Short words for the options used most: each stands for a field of a part."""
+
+PARTS = ("network", "corruption", "bottleneck", "loss", "penalties", "format", "training", "detection")
+
+
+def plan(modality: str, parameters: Mapping[str, Any]) -> Experiment:
+    """The experiment that parameters ask for. None means: not asked, the recipe's or the kind's own stands."""
+    given = {name: value for name, value in parameters.items() if value is not None}
+    chosen = _base(modality, given.get("recipe"), given.get("kind"))
+    for slot in PARTS:
+        if slot in given:
+            chosen = chosen.replace(**{slot: _part(chosen, slot, given[slot])})
+    for word, (slot, option) in SHORT.items():
+        if word in given:
+            value = str(given[word]) if word == "window" else given[word]
+            chosen = change(chosen, slot, {option: value})
+    return chosen
+
+
+def change(chosen: Experiment, slot: str, changes: Mapping[str, Any]) -> Experiment:
+    """A copy with some options of one part changed; `penalties` takes {"contraction__weight": 0.1}."""
+    if slot == "penalties":
+        return chosen.replace(penalties=_changed_penalties(chosen.penalties, changes))
+    if slot not in PARTS:
+        raise UsageError(f"there is no part called {slot!r}", how=did_you_mean(slot, PARTS))
+    part = getattr(chosen, slot)
+    if part is None:
+        raise UsageError(f"the {slot} is chosen by the data", how=f"name one first, for example --set {slot}=squared")
+    return chosen.replace(**{slot: part.replace(**changes)})
+
+
+def _base(modality: str, recipe: str | None, kind: str | None) -> Experiment:
+    if recipe is None:
+        return experiment(modality, kind)
+    document = recipes.load(recipe)["experiment"]
+    if document.get("modality", "table") != modality:
+        raise UsageError(f"the recipe {recipe!r} is for the modality {document.get('modality')}, not {modality}", how="leave --modality out")
+    if kind is not None:
+        raise UsageError(f"both a recipe ({recipe}) and a kind ({kind}) were given", how="a recipe has its own kind: leave one out")
+    return Experiment.from_json(document)
+
+
+def _part(chosen: Experiment, slot: str, value: Any) -> Any:
+    """A part as given: settings, its name, or its options by name."""
+    if slot == "penalties":
+        pieces = value if isinstance(value, (tuple, list)) else (value,)
+        return tuple(each if isinstance(each, Penalty) else Penalty.from_json(each) for each in pieces)
+    if isinstance(value, Mapping) and "is" not in value:
+        current = getattr(chosen, slot)
+        return current.replace(**value) if isinstance(current, Settings) else value
+    return value
+
+
+def _changed_penalties(penalties: tuple[Penalty, ...], changes: Mapping[str, Any]) -> tuple[Penalty, ...]:
+    by_name = {penalty.name: penalty for penalty in penalties}
+    for key, value in changes.items():
+        name, _, option = key.partition("__")
+        if name not in by_name:
+            raise UsageError(f"there is no penalty {name!r} here", how=f"this autoencoder has: {', '.join(by_name) or 'none'}")
+        by_name[name] = by_name[name].replace(**{option: value})
+    return tuple(by_name.values())

@@ -1,0 +1,165 @@
+"""From what was asked to a fitted detector: the modality is found out, the options become parameters, the rows are chosen."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import TYPE_CHECKING, Any, Protocol
+
+import numpy as np
+
+from hourglass import recipes
+from hourglass.data.files import find_time_column
+from hourglass.data.formats import Data
+from hourglass.data.samples import Frame
+from hourglass.data.signals import ROW
+from hourglass.data.times import find_time
+from hourglass.errors import DataError, UsageError
+from hourglass.interfaces.labels import blanked, label_column, normal_rows, only
+from hourglass.interfaces.options import Learning
+from hourglass.settings import did_you_mean
+
+if TYPE_CHECKING:  # scikit-learn is imported where something is fitted, and nowhere else
+    from hourglass.estimators.anomaly import AnomalyDetector
+    from hourglass.estimators.base import BaseAutoencoder
+
+_PARAMETERS = ("kind", "recipe", "latent", "layers", "epochs", "batch_size", "learning_rate", "seed", "device")
+
+
+class Listener(Protocol):
+    """Who hears what happens while a verb is at work."""
+
+    def note(self, notice: str) -> None:
+        """Something was decided, or accepted although odd."""
+
+    def epoch(self, epoch: int, epochs: int, terms: dict[str, float]) -> None:
+        """One epoch of the training is over."""
+
+
+class Nobody:
+    """A listener that does nothing."""
+
+    def note(self, notice: str) -> None: ...
+
+    def epoch(self, epoch: int, epochs: int, terms: dict[str, float]) -> None: ...
+
+
+def learn(request: Learning, data: Data, listener: Listener) -> AnomalyDetector:
+    """A detector fitted to `data` as the request says; its model's card remembers the label."""
+    from hourglass.estimators.anomaly import AnomalyDetector
+
+    modality, why = choose_modality(request, data)
+    if why:
+        listener.note(why)
+    data = _named(data, request) if modality == "table" else data
+    estimator = build(request, modality)
+    plan = estimator.plan()
+    rate = plan.detection.false_alarm_rate if request.false_alarm_rate is None else request.false_alarm_rate
+    detector = AnomalyDetector(estimator, rate, request.threshold or plan.detection.threshold)
+    whole = modality == "table" or getattr(plan.format, "window", None) == ROW
+    detector.fit(_training_data(request, data, whole, listener), report=listener.epoch)
+    if detector.model_.history.stopped == "interrupted" and not detector.model_.history.best_epoch:
+        raise KeyboardInterrupt  # no epoch was finished: the weights are still random
+    if request.label:
+        detector.model_.card["label"] = {"column": request.label, "normal": request.normal}
+    return detector
+
+
+def choose_modality(request: Learning, data: Data) -> tuple[str, str]:
+    """What the data are, and a sentence that says why where nobody named it."""
+    if not isinstance(data, Frame) and data.ndim > 3:
+        what = f"got an array of {data.ndim} dimensions, wanted at most 3 (series, step, channel)"
+        raise DataError(what, where=request.data if hasattr(request, "data") else "", how="reshape it to rows and columns")
+    named = request.modality or (request.recipe and recipes.load(request.recipe)["experiment"].get("modality", "table"))
+    found, why = (named, "") if named else _found_modality(request, data)
+    if found == "table" and (request.window or request.time):
+        option = "--window" if request.window else "--time"
+        raise UsageError(f"{option} is for series, and the data are read as a table", how="add --modality series")
+    if found == "table" and not isinstance(data, Frame):
+        raise DataError(f"got an array of shape {data.shape}, wanted rows and columns", how="use --modality series")
+    return found, why
+
+
+def _found_modality(request: Learning, data: Data) -> tuple[str, str]:
+    why = _series_because(request, data)
+    if why:
+        return "series", f"reading as a series: {why}; --modality table to change"
+    return "table", "reading as a table: no column orders the rows in time; --modality series to change"
+
+
+def _series_because(request: Learning, data: Data) -> str:
+    if not isinstance(data, Frame):
+        return f"an array of {data.ndim} dimensions"
+    if data.source.lower().removesuffix(".gz").endswith(".ts"):
+        return "a .ts file"
+    if data.unnamed and data.table.column_names == ["value"]:
+        return "an array of 1 dimension"
+    if column := find_time_column(data, request.time):
+        return f"time column {column!r}"
+    return f"--window {request.window}" if request.window else ""
+
+
+def build(request: Learning, modality: str) -> BaseAutoencoder:
+    """The unfitted estimator that the options ask for."""
+    from hourglass.estimators.modalities import MODALITIES
+
+    parameters = {name: getattr(request, name) for name in _PARAMETERS}
+    if modality == "series":
+        parameters["window"] = request.window
+    estimator = MODALITIES[modality](**parameters)
+    estimator.set_params(**dict(_assignment(text) for text in request.set))
+    estimator.set_params(**_columns(request, estimator.plan().format, modality))
+    return estimator
+
+
+def _assignment(text: str) -> tuple[str, Any]:
+    """`corruption.rate=0.3` as a parameter: the value stays text, since only the option knows its type."""
+    from hourglass.estimators.planning import PARTS
+
+    key, equals, value = text.partition("=")
+    slot, dot, name = key.strip().partition(".")
+    if slot not in PARTS:
+        raise UsageError(f"there is no part called {slot!r}", where=f"--set {text}", how=did_you_mean(slot, PARTS))
+    if not equals or (dot and not name):
+        raise UsageError("got no value", where=f"--set {text}", how="write PART.FIELD=VALUE or PART=NAME")
+    if dot:
+        return f"{slot}__{name.replace('.', '__')}", value.strip()
+    if slot == "penalties":
+        return slot, tuple(each.strip() for each in value.split(",") if each.strip() not in ("", "none"))
+    return slot, value.strip()
+
+
+def _columns(request: Learning, form: Any, modality: str) -> dict[str, Any]:
+    """The format's options that name columns; the label is left out of the features."""
+    label = (request.label,) if request.label else ()
+    chosen: dict[str, Any] = {}
+    if request.columns:
+        chosen["format__columns"] = tuple(name for name in request.columns if name not in label)
+    if label:
+        chosen["format__ignore"] = tuple(dict.fromkeys((*(form.ignore or ()), *label)))
+    if request.time and modality == "series":
+        chosen["format__time"] = request.time
+    return chosen
+
+
+def _named(data: Data, request: Learning) -> Data:
+    """A frame from which columns are left out is known by names from then on, since places would shift."""
+    if isinstance(data, Frame) and data.unnamed and request.label in data.table.column_names:
+        return dataclasses.replace(data, unnamed=False)
+    return data
+
+
+def _training_data(request: Learning, data: Data, whole: bool, listener: Listener) -> Data:
+    """The rows to learn from. `whole`: each row is a sample, so that rows can be taken away."""
+    if request.label is None:
+        if request.normal is not None:
+            raise UsageError("--normal needs the column that it is a value of", how="add --label COLUMN")
+        return data
+    label_column(data, request.label)
+    if request.normal is None or not isinstance(data, Frame):
+        listener.note(f"training on all rows, whatever their {request.label!r}: --normal VALUE keeps to normal ones")
+        return data
+    mask = normal_rows(data, request.label, request.normal)
+    listener.note(f"training on the {np.count_nonzero(mask):,} of {len(mask):,} rows whose {request.label!r} is {request.normal}")
+    if whole or data.unnamed:
+        return only(data, mask, f"rows whose {request.label!r} is {request.normal}")
+    return blanked(data, mask, find_time(data, request.time, (request.label,), []))

@@ -1,0 +1,271 @@
+"""One function a verb, each from a request to an outcome: the command line calls these, and so does whatever comes beside it.
+
+Applying a model needs no scikit-learn; fitting one does, and imports it then.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+from hourglass.core.checkpoints import load_model, save_model
+from hourglass.core.fitted import CALIBRATED_ON, FittedModel
+from hourglass.core.fitting import versions
+from hourglass.core.kinds import choose_device
+from hourglass.data.files import read
+from hourglass.data.formats import Data
+from hourglass.data.samples import Frame, unique_notices
+from hourglass.data.series import SeriesFormat
+from hourglass.data.writing import write_table
+from hourglass.errors import UsageError
+from hourglass.interfaces.findings import Findings, findings
+from hourglass.interfaces.labels import anomaly_labels, normal_rows, only
+from hourglass.interfaces.learning import Listener, Nobody, learn
+from hourglass.interfaces.options import Convert, Decode, Detect, Evaluate, Fit, Inspect
+from hourglass.interfaces.outputs import HTML, MODEL, SCORES, VALUES, check_place, in_order_of, read_codes, write_values
+
+_TRAINING = CALIBRATED_ON[2]
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What a verb did."""
+
+    document: dict[str, Any]
+    """Everything worth knowing, as JSON values; `notices` holds what was accepted although odd."""
+    model: FittedModel
+    interrupted: bool = False
+    """Whether training was stopped before its end; the best weights were kept."""
+    findings: Findings | None = None
+
+
+def fit(request: Fit, listener: Listener | None = None) -> Outcome:
+    """Fit an autoencoder to a file, calibrate it as a detector, and save it."""
+    check_place(request.output, MODEL, "--output", request.data)
+    check_place(request.report, HTML, "--report", request.data)
+    data = _read(request.data, listener)
+    detector = learn(request, data, listener or Nobody())
+    path = detector.save(request.output)
+    model: FittedModel = detector.model_
+    if request.report:
+        _report(request.report, model, data, findings(model, model.detect(data), "flagged"), request.data)
+    document = {"model": str(path), "output": str(path), "report": request.report, **describe(model)}
+    document["notices"] = unique_notices([*_read_notices(data), *document["notices"]])
+    return Outcome(document, model, _interrupted(model))
+
+
+def detect(request: Detect, listener: Listener | None = None) -> Outcome:
+    """Score every row of a file, with a given model or one that is fitted to the same file first; write the scores."""
+    check_place(request.output, SCORES, "--output", request.data, request.model)
+    check_place(request.report, HTML, "--report", request.data, request.model)
+    check_place(request.save, MODEL, "--save", request.data)
+    listener = listener or Nobody()
+    model = load_model(_model_path(request.model), request.device or "auto") if request.model else None
+    data = _read(request.data, listener)
+    fitted_here = model is None
+    if model is None:
+        detector = learn(request, data, listener)
+        model = detector.model_
+        saved = str(detector.save(request.save)) if request.save else None
+    found = _find(model, data, request)
+    if not request.json or request.output:
+        write_table(found.table(), request.output)
+    if request.report:
+        _report(request.report, model, data, found, request.data)
+    places = {"model": saved if fitted_here else request.model, "output": request.output, "report": request.report}
+    notices = [*_read_notices(data), *_detection_notices(found), *(_fit_notices(model) if fitted_here else ())]
+    document = {**found.document(), **places, "notices": unique_notices(notices), "versions": versions()}
+    return Outcome(document, model, fitted_here and _interrupted(model), found)
+
+
+def _find(model: FittedModel, data: Data, request: Detect) -> Findings:
+    detection = model.detect(data, request.false_alarm_rate, request.threshold, request.reasons)
+    return findings(model, detection, request.reasons, request.false_alarm_rate)
+
+
+def encode(request: Convert, listener: Listener | None = None) -> Outcome:
+    """Write the code of each sample: `latent0`, `latent1`, ..., in a table with the window's name before them."""
+    model, data = _loaded(request, listener)
+    codes = model.encode(data)
+    names = [f"latent{place}" for place in range(codes.shape[1])]
+    table = pa.table({**_window_names(model, data), **dict(zip(names, np.ascontiguousarray(codes.T), strict=True))})
+    as_array = request.output is not None and Path(request.output).suffix.lower() in (".npy", ".npz")
+    write_values(codes if as_array else table, request.output)
+    return _converted(model, request, data, codes.shape)
+
+
+def decode(request: Decode, listener: Listener | None = None) -> Outcome:
+    """Write the samples that codes stand for, in the units of the data that the model was fitted on."""
+    check_place(request.output, VALUES, "--output", request.codes, request.model)
+    model = load_model(_model_path(request.model), request.device or "auto")
+    codes = _read(request.codes, listener)
+    values = model.decode(read_codes(codes, model.latent_size))
+    names = model.format.cell_names()
+    if isinstance(values, np.ndarray) and not _as_array(request.output):
+        values = values.reshape(len(values), -1)
+    write_values(values, request.output, names)
+    return _converted(model, request, codes, (len(values), len(names)))
+
+
+def reconstruct(request: Convert, listener: Listener | None = None) -> Outcome:
+    """Write the data as the model gives them back through its bottleneck, in their own form and units."""
+    model, data = _loaded(request, listener)
+    values = in_order_of(model.reconstruct(data), data)
+    write_values(values, request.output, _value_names(model, data))
+    return _converted(model, request, data, values.shape)
+
+
+def denoise(request: Convert, listener: Listener | None = None) -> Outcome:
+    """Write the data with their noise removed, by a model that was trained to remove noise."""
+    outcome = reconstruct(request, listener)
+    if outcome.model.experiment.corruption.name == "none":
+        words = "the model was not trained to remove noise: this is its plain reconstruction (fit with --kind denoising)"
+        outcome.document["notices"].append(words)
+    return outcome
+
+
+def evaluate(request: Evaluate, listener: Listener | None = None) -> Outcome:
+    """Judge a model on labelled rows, beside PCA and an isolation forest on the same split."""
+    from hourglass.estimators import evaluation
+
+    model = load_model(_model_path(request.model), request.device or "auto")
+    remembered = model.card.get("label") or {}
+    label = request.label or remembered.get("column")
+    if label is None:
+        raise UsageError("the model remembers no label column", where="evaluate", how="name it with --label COLUMN")
+    normal = request.normal or (remembered.get("normal") if label == remembered.get("column") else None)
+    data = _read(request.data, listener)
+    labels = anomaly_labels(data, label, normal)
+    train = _normal_only(_read(request.train, listener), label, normal) if request.train else None
+    result = evaluation.evaluate(model, data, labels, train=train, rate=request.false_alarm_rate)
+    result["notices"] = unique_notices([*_read_notices(data), *result["notices"]])
+    return Outcome(result | {"label": label, "normal": normal, "model": request.model}, model)
+
+
+def inspect(request: Inspect, listener: Listener | None = None) -> Outcome:
+    """Say what is in a model file."""
+    path = _model_path(request.model)
+    model = load_model(path, "cpu")
+    return Outcome({"file": path, "bytes": Path(path).stat().st_size, **describe(model)}, model)
+
+
+def describe(model: FittedModel) -> dict[str, Any]:
+    """What a model is, how it was trained and how it is calibrated, as JSON values."""
+    plan, history, limit = model.experiment, model.history, model.threshold()
+    return {
+        "modality": plan.modality,
+        "kind": plan.kind,
+        "columns": _columns(model),
+        "label": model.card.get("label"),
+        "latent": model.latent_size,
+        "parameters": sum(weights.numel() for weights in model.network.parameters()),
+        "training": {
+            "samples": model.card.get("samples"),
+            "epochs": len(history.training),
+            "best_epoch": history.best_epoch,
+            "stopped": history.stopped,
+            "seconds": round(history.seconds, 3),
+            "terms": (history.validation or history.training or [{}])[max(history.best_epoch - 1, 0)],
+        },
+        "calibration": {
+            "rows": len(model.calibration.scores),
+            "calibrated_on": model.calibration.source,
+            "rule": plan.detection.threshold,
+            "false_alarm_rate": plan.detection.false_alarm_rate,
+            "reachable_rate": limit.reachable_rate,
+            "threshold": limit.value,
+        },
+        "experiment": plan.as_json(),
+        "data_sha256": model.card.get("sha256"),
+        "versions": model.card.get("versions", {}),
+        "notices": unique_notices([*_fit_notices(model), *filter(None, [limit.notice])]),
+    }
+
+
+def _columns(model: FittedModel) -> dict[str, Any] | list[dict[str, str]]:
+    form = model.format
+    if isinstance(form, SeriesFormat):
+        window = f"{form.rule.steps} steps" if form.rule.word.endswith("steps") else f"{form.rule.word} ({form.rule.steps} steps)"
+        return {"channels": list(form.schema.channels), "time": form.schema.time, "window": window}
+    return [{"name": cell.name, "kind": cell.kind} for cell in form.layout.cells]
+
+
+def _model_path(path: str) -> str:
+    """The model's file: as given, or with the suffix that saving adds."""
+    return path if Path(path).exists() or Path(path).suffix else f"{path}.safetensors"
+
+
+def _read(path: str, listener: Listener | None) -> Data:
+    data = read(path)
+    for notice in _read_notices(data):
+        (listener or Nobody()).note(notice)
+    return data
+
+
+def _read_notices(data: Data) -> tuple[str, ...]:
+    return data.notices if isinstance(data, Frame) else ()
+
+
+def _fit_notices(model: FittedModel) -> list[str]:
+    """What was accepted although odd while a model was fitted."""
+    notices = [*model.format.notices, *model.history.notices]
+    if model.calibration.source == _TRAINING:
+        notices.append("the threshold comes from rows that were trained on, whose scores are too low: it flags too much")
+    return notices
+
+
+def _detection_notices(found: Findings) -> list[str]:
+    packed = found.detection.packed
+    return [*(packed.notices if packed is not None else ()), *filter(None, [found.detection.threshold.notice])]
+
+
+def _interrupted(model: FittedModel) -> bool:
+    return model.history.stopped == "interrupted"
+
+
+def _report(path: str, model: FittedModel, data: Data, found: Findings, source: str) -> None:
+    from hourglass.interfaces.report import write_report
+
+    write_report(path, model, data, found.detection, title=Path(source).name)
+
+
+def _loaded(request: Convert, listener: Listener | None) -> tuple[FittedModel, Data]:
+    check_place(request.output, VALUES, "--output", request.data, request.model)
+    return load_model(_model_path(request.model), request.device or "auto"), _read(request.data, listener)
+
+
+def _converted(model: FittedModel, request: Convert | Decode, data: Data, shape: tuple[int, ...]) -> Outcome:
+    document = {"model": request.model, "output": request.output, "shape": list(shape)}
+    return Outcome({**document, "notices": unique_notices(_read_notices(data)), "versions": versions()}, model)
+
+
+def _window_names(model: FittedModel, data: Data) -> dict[str, list[str]]:
+    if not isinstance(model.format, SeriesFormat):
+        return {}
+    packed = model.format.pack(data)
+    return {"window": [model.format.window_label(packed.places, window) for window in range(len(packed.samples))]}
+
+
+def _value_names(model: FittedModel, data: Data) -> list[str] | None:
+    """Names for the columns of an array that is written as a table."""
+    if not isinstance(data, Frame):
+        return None
+    used = set(model.format.cell_names())
+    names = [name for name in data.table.column_names if name in used]
+    return names or list(data.table.column_names)
+
+
+def _normal_only(data: Data, label: str, normal: str | None) -> Data:
+    """The rows that a model would have been fitted on: the normal ones where the labels are there, else all."""
+    if not isinstance(data, Frame) or label not in data.table.column_names:
+        return data
+    mask = normal_rows(data, label, normal) if normal is not None else ~anomaly_labels(data, label, None)
+    return only(data, mask, "normal rows")
+
+
+def _as_array(path: str | None) -> bool:
+    return path is not None and Path(path).suffix.lower() in (".npy", ".npz")

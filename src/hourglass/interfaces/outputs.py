@@ -1,0 +1,86 @@
+"""Where results go: places are checked before long work starts, and values are written by suffix."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+
+from hourglass.data.columns import table_of
+from hourglass.data.formats import Data
+from hourglass.data.samples import Frame
+from hourglass.data.writing import write_array, write_table
+from hourglass.errors import DataError, SchemaError, UsageError
+
+SCORES = (".csv", ".jsonl", ".ndjson", ".parquet")
+VALUES = (".npy", ".npz", ".csv", ".parquet")
+MODEL = (".safetensors", "")
+HTML = (".html", ".htm")
+
+
+def check_place(path: str | None, suffixes: Sequence[str], option: str, *inputs: str | None) -> None:
+    """Refuse a place that could not be written to in the end, or that is one of the inputs, before anything is done."""
+    if path is None or (path == "-" and suffixes is not MODEL):
+        return
+    place = Path(path)
+    if place.suffix.lower() not in suffixes:
+        known = ", ".join(suffix or "no suffix" for suffix in suffixes)
+        raise UsageError(f"got {path!r}, wanted a name that ends in {known}", where=option, how="the suffix sets the format")
+    if not place.parent.is_dir():
+        raise DataError("cannot be written: its folder does not exist", where=path, how=f"make the folder {place.parent} first")
+    if place.is_dir():
+        raise DataError("cannot be written: it is a folder", where=path, how="give the name of a file in it")
+    if place.exists() and any(os.path.exists(each) and os.path.samefile(path, each) for each in inputs if each):
+        raise UsageError(f"{path!r} is read too, and would be replaced", where=option, how="write to another file")
+
+
+def write_values(values: np.ndarray | pa.Table, path: str | None, names: Sequence[str] | None = None) -> None:
+    """Write an array or a table by suffix, as CSV to stdout without a path. `names` are an array's columns in a table."""
+    to_table = path in (None, "-") or Path(str(path)).suffix.lower() in (".csv", ".parquet")
+    if to_table:
+        write_table(values if isinstance(values, pa.Table) else _columns(values, names, path), path)
+    else:
+        write_array(_numbers(values, str(path)) if isinstance(values, pa.Table) else values, str(path))
+
+
+def _columns(values: np.ndarray, names: Sequence[str] | None, path: str | None) -> pa.Table:
+    if values.ndim > 2:
+        what = f"got an array of shape {values.shape}, and a table has two dimensions"
+        raise UsageError(what, where=path or "stdout", how="write it with -o to an .npy file, which keeps any shape")
+    values = values.reshape(len(values), -1)
+    return table_of(values, names if names is not None and len(names) == values.shape[1] else None)
+
+
+def _numbers(table: pa.Table, path: str) -> np.ndarray:
+    """A table of numbers and flags as an array; anything else does not fit into one."""
+    kinds = pa.types
+    for field in table.schema:
+        if not (kinds.is_integer(field.type) or kinds.is_floating(field.type) or kinds.is_boolean(field.type)):
+            what = f"column {field.name!r} holds {field.type}, and an array holds numbers"
+            raise UsageError(what, where=path, how="write a .csv or .parquet file")
+    return np.column_stack([column.cast(pa.float64()).to_numpy() for column in table.columns])
+
+
+def in_order_of(values: np.ndarray | pa.Table, data: Data) -> np.ndarray | pa.Table:
+    """A table's columns in the order in which the data have them."""
+    if not isinstance(values, pa.Table) or not isinstance(data, Frame):
+        return values
+    order = [name for name in data.table.column_names if name in values.column_names]
+    return values.select(order) if len(order) == values.num_columns else values
+
+
+def read_codes(data: Data, size: int) -> np.ndarray:
+    """Codes (n, size) of a file that `encode` wrote: its columns `latent0`, `latent1`, ..., or all its numbers."""
+    if not isinstance(data, Frame):
+        raise SchemaError(f"got an array of shape {data.shape}, wanted codes of shape (rows, {size})")
+    named = [f"latent{place}" for place in range(size)]
+    names = named if set(named) <= set(data.table.column_names) else data.table.column_names
+    columns = [data.table.column(name) for name in names]
+    for name, column in zip(names, columns, strict=True):
+        if not (pa.types.is_integer(column.type) or pa.types.is_floating(column.type)):
+            what = f"got {column.type}, wanted a number of a code"
+            raise SchemaError(what, where=data.where(column=name), how="give a file that `hourglass encode` wrote")
+    return np.column_stack([column.cast(pa.float64()).to_numpy() for column in columns])

@@ -1,0 +1,127 @@
+"""Corruptions: their rates within binomial bounds, what they may touch, and that a seed repeats them."""
+
+import pytest
+import torch
+from torch import Tensor
+
+from hourglass.core.corruptions import (
+    Corruption,
+    GaussianNoise,
+    Masking,
+    NoCorruption,
+    SaltAndPepper,
+    Swap,
+    ToldMasking,
+)
+from hourglass.data.samples import Cell, Layout
+
+LAYOUT = Layout((8,), (Cell("a"), Cell("town", "category", 4), Cell("paid", "flag"), Cell("size", "category", 2)))
+EVERY = [NoCorruption(), GaussianNoise(), SaltAndPepper(), Masking(), ToldMasking(), Swap()]
+PICTURE = Layout((1, 20, 10))
+
+
+def samples(layout: Layout = LAYOUT, rows: int = 2_000) -> Tensor:
+    """Samples without a zero and without two equal numbers."""
+    return torch.rand(rows, *layout.shape, generator=torch.Generator().manual_seed(9)) + 1
+
+
+def corrupted(settings: Corruption, layout: Layout = LAYOUT, seed: int = 0) -> tuple[Tensor, Tensor, Tensor | None]:
+    x = samples(layout)
+    seen, hidden = settings.build(layout)(x, torch.Generator().manual_seed(seed))
+    return x, seen, hidden
+
+
+def assert_share(changed: Tensor, rate: float) -> None:
+    """The share of True is `rate` within five binomial standard deviations."""
+    bound = 5 * (rate * (1 - rate) / changed.numel()) ** 0.5
+    assert abs(changed.float().mean().item() - rate) <= bound
+
+
+@pytest.mark.parametrize("settings", EVERY, ids=lambda part: part.name)
+@pytest.mark.parametrize("layout", [LAYOUT, PICTURE], ids=["table", "picture"])
+def test_a_seed_repeats_it_and_nothing_else_is_touched(settings: Corruption, layout: Layout) -> None:
+    state = torch.get_rng_state()
+    x, seen, hidden = corrupted(settings, layout, seed=3)
+    again, other = corrupted(settings, layout, seed=3), corrupted(settings, layout, seed=4)
+    assert torch.equal(seen, again[1])
+    assert settings.name == "none" or not torch.equal(seen, other[1])
+    assert torch.equal(torch.get_rng_state(), state)
+    assert torch.equal(x, samples(layout))
+    assert (hidden is not None) == settings.tells
+    assert seen.shape == x.shape
+    assert seen.dtype == x.dtype
+
+
+def test_gaussian_noise_has_mean_0_and_the_asked_deviation() -> None:
+    x, seen, _ = corrupted(GaussianNoise(scale=0.5), PICTURE)
+    noise = seen - x
+    assert abs(noise.mean().item()) < 5 * 0.5 / noise.numel() ** 0.5
+    assert noise.std().item() == pytest.approx(0.5, rel=5 / (2 * noise.numel()) ** 0.5)
+
+
+@pytest.mark.parametrize("rate", [0.0, 0.2, 1.0])
+def test_masking_zeroes_whole_cells_at_its_rate(rate: float) -> None:
+    x, seen, _ = corrupted(Masking(rate=rate))
+    zeroed = seen == 0
+    assert torch.equal(seen[~zeroed], x[~zeroed])
+    assert_share(zeroed[:, [0, 1, 5, 6]], rate)  # the cells' first places
+    assert (zeroed[:, 1:5] == zeroed[:, 1:2]).all()
+    assert (zeroed[:, 6:] == zeroed[:, 6:7]).all()
+
+
+def test_masking_of_a_layout_without_cells_hides_numbers_one_by_one() -> None:
+    _, seen, _ = corrupted(Masking(rate=0.3), PICTURE)
+    assert_share(seen == 0, 0.3)
+
+
+def test_told_masking_tells_exactly_what_it_zeroed() -> None:
+    x, seen, hidden = corrupted(ToldMasking())
+    assert hidden is not None
+    assert hidden.dtype == torch.bool
+    assert torch.equal(seen, torch.where(hidden, 0.0, x))
+    assert (hidden[:, 1:5] == hidden[:, 1:2]).all()
+
+
+def test_told_masking_draws_a_rate_for_each_sample() -> None:
+    _, _, hidden = corrupted(ToldMasking(low=0.2, high=0.6, plain=0.25), PICTURE)
+    assert hidden is not None
+    rates = hidden.flatten(1).float().mean(1)
+    assert_share(rates == 0, 0.25)
+    chosen = rates[rates > 0]
+    spread = 5 * (0.25 / 200) ** 0.5  # of 200 cells a sample
+    assert chosen.min() > 0.2 - spread
+    assert chosen.max() < 0.6 + spread
+    assert chosen.mean().item() == pytest.approx(0.4, abs=5 * 0.4 / 12**0.5 / len(chosen) ** 0.5)
+    assert chosen.std().item() > 0.9 * 0.4 / 12**0.5
+
+
+def test_swap_takes_values_of_the_same_column_and_whole_categories() -> None:
+    x, seen, _ = corrupted(Swap(rate=0.4))
+    changed = seen != x
+    for column in range(LAYOUT.size):
+        assert torch.isin(seen[:, column], x[:, column]).all()
+    assert (changed[:, 1:5] == changed[:, 1:2]).all()
+    assert_share(changed[:, [0, 1, 5, 6]], 0.4 * (1 - 1 / 2_000))  # a row may be its own partner
+    town = {tuple(row) for row in x[:, 1:5].tolist()}
+    assert {tuple(row) for row in seen[:, 1:5].tolist()} <= town
+
+
+def test_salt_and_pepper_jump_to_the_samples_own_extremes() -> None:
+    x, seen, _ = corrupted(SaltAndPepper(rate=0.3), PICTURE)
+    low, high = (each.reshape(-1, 1, 1, 1) for each in (x.flatten(1).amin(1), x.flatten(1).amax(1)))
+    assert ((seen == x) | (seen == low) | (seen == high)).all()
+    free = (x != low) & (x != high)
+    assert_share((seen == low)[free], 0.15)
+    assert_share((seen == high)[free], 0.15)
+
+
+def test_salt_and_pepper_jump_to_given_values() -> None:
+    x, seen, _ = corrupted(SaltAndPepper(rate=0.3, low=-7.0, high=7.0), PICTURE)
+    assert set(seen[seen != x].tolist()) == {-7.0, 7.0}
+
+
+@pytest.mark.parametrize("settings", EVERY, ids=lambda part: part.name)
+def test_one_sample_of_one_number_works(settings: Corruption) -> None:
+    seen, _ = settings.build(Layout((1,)))(torch.ones(1, 1), torch.Generator().manual_seed(0))
+    assert seen.shape == (1, 1)
+    assert torch.isfinite(seen).all()
