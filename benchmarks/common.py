@@ -34,10 +34,17 @@ def mean_spread(values: list[float]) -> str:
 
 def save(name: str, command: str, figures: dict[str, Any], lines: list[str]) -> None:
     """Print a result and keep it, with machine, versions and commit, for `docs/figures.md`."""
-    commit = subprocess.run(["git", "rev-parse", "--short", "HEAD"], cwd=ROOT, capture_output=True, text=True).stdout.strip()
+    commit = subprocess.run(
+        ["git", "rev-parse", "--short", "HEAD"], cwd=ROOT, capture_output=True, text=True
+    ).stdout.strip()
     machine = f"{os.cpu_count()} cores, {platform.machine()}, {torch.get_num_threads()} threads"
     packages = {name: version(name) for name in ("torch", "numpy", "scikit-learn", "pyarrow")}
-    record = {"command": command, "machine": machine, "versions": {"python": platform.python_version(), **packages}, "commit": commit}
+    record = {
+        "command": command,
+        "machine": machine,
+        "versions": {"python": platform.python_version(), **packages},
+        "commit": commit,
+    }
     RESULTS.mkdir(exist_ok=True)
     (RESULTS / f"{name}.json").write_text(json.dumps({**record, "figures": figures, "lines": lines}, indent=1) + "\n")
     print("\n".join(lines))

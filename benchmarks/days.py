@@ -1,4 +1,4 @@
-"""Odd days: the five labelled windows of NAB's nyc_taxi among its 12 oddest days, and a year of hourly temperatures at .01.
+"""Odd days: labelled windows of NAB's nyc_taxi among its 12 oddest, and a year of hourly temperatures at .01.
 
 Beside it: PCA with 2, 5 and 10 components on the same days.
 """
@@ -30,7 +30,10 @@ def windows_hit(days: list[str], scores: np.ndarray) -> int:
     """How many of the labelled windows hold at least one of the highest-scored days."""
     labels = json.loads(data("nab/labels/combined_windows.json").read_text())["realKnownCause/nyc_taxi.csv"]
     top = [datetime.fromisoformat(days[i]).date() for i in np.argsort(-scores)[:MOST]]
-    return sum(any(datetime.fromisoformat(start).date() <= day <= datetime.fromisoformat(end).date() for day in top) for start, end in labels)
+    return sum(
+        any(datetime.fromisoformat(start).date() <= day <= datetime.fromisoformat(end).date() for day in top)
+        for start, end in labels
+    )
 
 
 def taxi(parameters: dict[str, str], seed: int) -> tuple[int, dict[int, int]]:
@@ -60,12 +63,18 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--seeds", type=int, default=len(SEEDS))
     seeds = range(parser.parse_args().seeds)
-    figures, lines = {}, [f"nyc_taxi: labelled windows (of 5) among the {MOST} highest-scored days; seattle_temps: days named at .01"]
+    figures, lines = (
+        {},
+        [f"nyc_taxi: labelled windows (of 5) among the {MOST} highest-scored days; seattle_temps: days named at .01"],
+    )
     for name, parameters in MODELS.items():
         runs = [taxi(parameters, seed) for seed in seeds]
         named = [temperatures(parameters, seed) for seed in seeds]
         figures[name] = {"windows": [run[0] for run in runs], "pca": runs[0][1], "days": named}
-        lines += [f"  {name}: {mean_spread([run[0] for run in runs])} windows; PCA-2/5/10 on the same days {list(runs[0][1].values())}"]
+        lines += [
+            f"  {name}: {mean_spread([run[0] for run in runs])} windows;"
+            f" PCA-2/5/10 on the same days {list(runs[0][1].values())}"
+        ]
         lines += [f"    temperatures: {[len(days) for days in named]} days named, first seed: {', '.join(named[0])}"]
     save("days", "python benchmarks/days.py", figures, lines)
 

@@ -1,6 +1,7 @@
 """Anomalies in tables, one-class protocol of DTE: train on half of the normal rows, test on the rest and all anomalies.
 
-Sets of ADBench with at least 1,000 rows; at most 5,000 training rows each. AUROC of the default detector beside an isolation
+Sets of ADBench with at least 1,000 rows; at most 5,000 training rows each. AUROC of the default detector beside an
+isolation
 forest and PCA (of the model's latent size; and PyOD's, with all components, where it is installed), on the same rows.
 Also the realised false-alarm rate on the held-out normal rows, for three asked rates.
 """
@@ -77,10 +78,14 @@ def main() -> None:
             continue
         runs = [run(X, odd, seed) for seed in range(asked.seeds)]
         figures[path.stem] = {name: [one[name] for one in runs] for name in runs[0]}
-        print(path.stem, {name: round(float(np.mean(values)), 4) for name, values in figures[path.stem].items()}, flush=True)
+        print(
+            path.stem,
+            {name: round(float(np.mean(values)), 4) for name, values in figures[path.stem].items()},
+            flush=True,
+        )
     names = list(next(iter(figures.values())))
     width = max(map(len, names))
-    lines = [f"{len(figures)} sets, {asked.seeds} seeds; mean over sets (spread = standard deviation over seeds of that mean)"]
+    lines = [f"{len(figures)} sets, {asked.seeds} seeds; mean over sets (spread: deviation of that mean over seeds)"]
     for name in names:
         table = np.array([figures[one][name] for one in figures])
         lines.append(f"  {name:{width}} {table.mean():.4f} ± {table.mean(0).std():.4f}")

@@ -1,6 +1,7 @@
 """Dense networks: their shapes, their sharing, their first weights."""
 
 import math
+from itertools import pairwise
 
 import pytest
 import torch
@@ -28,7 +29,7 @@ def test_layers_are_as_asked_and_mirrored() -> None:
     assert linears(decoder) == [(16, 32), (32, 64), (64, 140)]
     parameters = sum(weight.numel() for part in (encoder, decoder) for weight in part.parameters())
     widths = [140, 64, 32, 16, 32, 64, 140]
-    assert parameters == sum((a + 1) * b for a, b in zip(widths, widths[1:], strict=False))
+    assert parameters == sum((a + 1) * b for a, b in pairwise(widths))
 
 
 def test_no_layers_is_one_layer_each_way() -> None:

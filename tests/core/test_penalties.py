@@ -51,7 +51,7 @@ def penalised(model: Autoencoder, seed: int = 2) -> tuple[Tensor, Trace]:
 
 
 def frobenius(model: Autoencoder, trace: Trace) -> Tensor:
-    """Mean over samples of the squared norm of the encoder's Jacobian. Rows are independent, so summing them is free."""
+    """Mean over samples of the squared norm of the encoder's Jacobian; rows are independent, so a sum will do."""
 
     def codes(seen: Tensor) -> Tensor:
         value: Tensor = model.bottleneck(model.encoder(seen, union(trace.hidden, trace.missing)), None).value

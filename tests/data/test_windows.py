@@ -132,8 +132,13 @@ def test_the_period_is_found_through_gaps_and_beside_flat_channels() -> None:
 
 def test_without_a_period_the_default_is_a_sixteenth() -> None:
     noise = np.random.default_rng(0).normal(size=10_000)
-    for steps, wanted in ((10_000, 64), (480, 30), (60, 8), (9, 8)):
+    for steps, wanted in ((10_000, 64), (480, 30), (60, 8), (32, 8)):
         assert default_window(signal(noise[:steps])) == (wanted, None)
+
+
+def test_a_series_too_short_to_choose_a_window_for_is_refused() -> None:
+    with pytest.raises(DataError, match="got a series of 31 steps, wanted at least 32"):
+        default_window(signal(np.zeros(31)))
 
 
 def test_the_default_fits_between_gaps() -> None:

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from hourglass.core.model import Code
 from hourglass.core.networks.activations import ACTIVATIONS, activation
+from hourglass.errors import UsageError
 from hourglass.settings import Part, option
 
 _CODE_ACTIVATIONS = tuple(sorted(ACTIVATIONS))
@@ -25,6 +26,8 @@ class Bottleneck(Part):
 
     heads: ClassVar[int] = 1
     """How many numbers the encoder must give for each number of the code."""
+    sparse: ClassVar[bool] = False
+    """Whether few numbers of a code are used at a time, so that a code may be as wide as the sample."""
 
     @abstractmethod
     def build(self, size: int, cells: int) -> nn.Module:
@@ -45,16 +48,20 @@ class Plain(Bottleneck):
 
 @dataclass(frozen=True)
 class TopK(Bottleneck):
-    """Only the `k` largest numbers of a code stay, and of those the positive; the others are zero.
+    """Only the `k` largest numbers of a code stay; the others are zero (Makhzani and Frey 2013, k-sparse).
 
-    k-sparse autoencoders: Makhzani and Frey 2013; with the ReLU, so that a code says what is there, Gao et al. 2024.
+    No ReLU before, as in the paper: in a small code, units that only ever say "less" would die.
     """
 
     name = "top-k"
-    k: int = option(8, "numbers kept in each code", low=1)
+    sparse = True
+    k: int | None = option(None, "numbers kept in each code (default: a quarter of them)", low=1)
 
     def build(self, size: int, cells: int) -> nn.Module:
-        return _TopKCode(min(self.k, size))
+        k = self.k or -(-size // 4)
+        if k > size:
+            raise UsageError(f"got {k}, wanted at most the latent size, {size}", where="bottleneck.k", how="lower k")
+        return _TopKCode(k)
 
 
 @dataclass(frozen=True)
@@ -90,7 +97,7 @@ class _TopKCode(nn.Module):
         self.k = k
 
     def forward(self, hidden: Tensor, generator: torch.Generator | None) -> Code:
-        kept = hidden.relu().topk(self.k, dim=1)
+        kept = hidden.topk(self.k, dim=1)
         return Code(torch.zeros_like(hidden).scatter(1, kept.indices, kept.values))
 
 

@@ -8,8 +8,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
-import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -27,71 +25,59 @@ from hourglass.core.training import History
 from hourglass.data.formats import Format
 from hourglass.data.series import SeriesFormat
 from hourglass.data.tables import TableFormat
+from hourglass.data.writing import replace_file
 from hourglass.errors import HourglassError, ModelFileError, UsageError
 
 FORMAT_VERSION = 1
 FORMATS: dict[str, type[Format]] = {"table": TableFormat, "series": SeriesFormat}
 _MOST_BYTES = 4 * 2**30
 _KEY = "hourglass"
+_AGAIN = "fit the model again, or take it from a copy"
 
 
 def save_model(model: FittedModel, path: str | Path) -> Path:
     """Write a fitted model to one file, atomically; `.safetensors` is added where the name has no suffix."""
     path = Path(path)
     if path.suffix not in ("", ".safetensors"):
-        raise UsageError(f"got the model name {path.name!r}", how=f"models end in .safetensors: {path.with_suffix('.safetensors').name}")
+        raise UsageError(
+            f"got the model name {path.name!r}",
+            how=f"models end in .safetensors: {path.with_suffix('.safetensors').name}",
+        )
     path = path.with_suffix(".safetensors")
-    document, tensors = _describe(model)
-    bad = [name for name, tensor in tensors.items() if tensor.is_floating_point() and not torch.isfinite(tensor).all()]
-    if bad:
-        raise ModelFileError(f"the model has numbers that are not finite in {', '.join(bad[:3])}; nothing was saved", where=str(path), how="fit again with a smaller --learning-rate")
-    text = json.dumps(document, ensure_ascii=False, allow_nan=False, sort_keys=True)
-    write_atomically(path, save(tensors, {_KEY: text, "sha256": _checksum(text, tensors)}))
+    content = model_bytes(model)
+    replace_file(path, lambda file: file.write(content))
     return path
+
+
+def model_bytes(model: FittedModel) -> bytes:
+    """The content of a model's file. Raises `ModelFileError` where a number in it is not finite."""
+    document, tensors = _describe(model)
+    _check_finite(tensors)
+    text = json.dumps(document, ensure_ascii=False, allow_nan=False, sort_keys=True)
+    return save(tensors, {_KEY: text, "sha256": _checksum(text, tensors)})
 
 
 def load_model(path: str | Path, device: str = "auto") -> FittedModel:
     """Read a fitted model. Raises `ModelFileError` where the file is damaged, edited, or from a newer Hourglass."""
-    path = Path(path)
-    document, tensors = _read(path)
+    return model_from_bytes(_bytes_of(Path(path)), device, str(path))
+
+
+def model_from_bytes(content: bytes, device: str = "auto", where: str = "the model") -> FittedModel:
+    """The fitted model that `model_bytes` described."""
+    document, tensors = _parsed(content, where)
+    chosen = choose_device(device)
     try:
-        return _restore(document, tensors, choose_device(device))
+        return _restore(document, tensors, chosen)
     except ModelFileError as fault:
-        raise ModelFileError(fault.what, where=str(path), how=fault.how) from None
+        raise ModelFileError(fault.what, where=where, how=fault.how or _AGAIN) from None
     except (KeyError, TypeError, ValueError, RuntimeError, IndexError, AttributeError) as fault:
-        if isinstance(fault, HourglassError):
-            detail = fault.what
-        else:
-            detail = f"{type(fault).__name__}: {fault}".splitlines()[0]
-        raise ModelFileError(f"the model does not fit together ({detail})", where=str(path), how="fit it again") from None
+        detail = fault.what if isinstance(fault, HourglassError) else f"{type(fault).__name__}: {fault}".splitlines()[0]
+        raise ModelFileError(f"the model does not fit together ({detail})", where=where, how=_AGAIN) from None
 
 
 def read_document(path: str | Path) -> dict[str, Any]:
     """The JSON document of a model file, after its checksum held; the network is not built."""
-    return _read(Path(path))[0]
-
-
-def write_atomically(path: Path, content: bytes) -> None:
-    """Replace a file's content in one step: all of it, or none of it, even if the machine stops."""
-    try:
-        handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-        try:
-            with os.fdopen(handle, "wb") as file:
-                file.write(content)
-                file.flush()
-                os.fsync(file.fileno())
-            os.chmod(name, 0o644)
-            os.replace(name, path)
-        except BaseException:
-            os.unlink(name)
-            raise
-        folder = os.open(path.parent, os.O_RDONLY)
-        try:
-            os.fsync(folder)
-        finally:
-            os.close(folder)
-    except OSError as fault:
-        raise ModelFileError(f"could not be written: {fault.strerror}", where=str(path), how="choose a folder that exists, can be written to and has room") from None
+    return _parsed(_bytes_of(Path(path)), str(path))[0]
 
 
 def _describe(model: FittedModel) -> tuple[dict[str, Any], dict[str, Tensor]]:
@@ -109,10 +95,14 @@ def _describe(model: FittedModel) -> tuple[dict[str, Any], dict[str, Tensor]]:
     tensors |= {f"format.{name}": tensor for name, tensor in model.format.tensors().items()}
     for scorer in model.scorers:
         tensors |= {f"scorer.{scorer.name}.{name}": tensor for name, tensor in scorer.state.items()}
-    for name, array in (("scores", model.calibration.scores), ("centre", model.combination.centre), ("spread", model.combination.spread)):
+    for name, array in (
+        ("scores", model.calibration.scores),
+        ("centre", model.combination.centre),
+        ("spread", model.combination.spread),
+    ):
         tensors[f"calibration.{name}"] = torch.from_numpy(np.ascontiguousarray(array, dtype=np.float64))
     tensors = {name: tensor.detach().cpu().contiguous().clone() for name, tensor in tensors.items()}
-    document["shapes"] = {name: [str(tensor.dtype).removeprefix("torch."), *tensor.shape] for name, tensor in sorted(tensors.items())}
+    document["shapes"] = _shapes(tensors)
     return document, tensors
 
 
@@ -125,7 +115,11 @@ def _restore(document: dict[str, Any], tensors: dict[str, Tensor], device: torch
     network.to(device).eval()
     scorers = [scorer_named(name)(_under(f"scorer.{name}.", tensors)) for name in document["scorers"]]
     numbers = {name: tensor.numpy() for name, tensor in _under("calibration.", tensors).items()}
-    if document["calibrated_on"] not in CALIBRATED_ON or len(numbers["centre"]) != len(scorers) or not len(numbers["scores"]):
+    if (
+        document["calibrated_on"] not in CALIBRATED_ON
+        or len(numbers["centre"]) != len(scorers)
+        or not len(numbers["scores"])
+    ):
         raise ModelFileError("its calibration does not fit its scorers")
     return FittedModel(
         experiment, form, network, scorers, Combination(numbers["centre"], numbers["spread"]),
@@ -133,8 +127,8 @@ def _restore(document: dict[str, Any], tensors: dict[str, Tensor], device: torch
     )  # fmt: skip
 
 
-def _read(path: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
-    content = _bytes_of(path)
+def _parsed(content: bytes, where: str) -> tuple[dict[str, Any], dict[str, Tensor]]:
+    """Document and tensors of a model file, after its checksum held and every number was found finite."""
     try:
         length = int.from_bytes(content[:8], "little")
         metadata = json.loads(content[8 : 8 + length])["__metadata__"]
@@ -142,22 +136,35 @@ def _read(path: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
         tensors = load(content)
         document = json.loads(text)
     except (SafetensorError, ValueError, KeyError, TypeError, RecursionError):
-        raise ModelFileError("this is not a Hourglass model, or it is damaged", where=str(path), how="give a .safetensors file that `hourglass fit` wrote") from None
-    if isinstance(document, dict) and isinstance(document.get("format_version"), int) and document["format_version"] > FORMAT_VERSION:
-        raise ModelFileError(
-            f"the model has file format {document['format_version']}; this Hourglass reads up to {FORMAT_VERSION}", where=str(path), how="upgrade: pip install -U hourglass-autoencoder"
-        )
+        how = "give a .safetensors file that `hourglass fit` wrote"
+        raise ModelFileError("this is not a Hourglass model, or it is damaged", where=where, how=how) from None
+    _check_version(document, where)
     if _checksum(text, tensors) != checksum:
-        raise ModelFileError("the checksum does not hold: the file was damaged or edited", where=str(path), how="fit the model again, or take it from a copy")
-    _check_tensors(document, tensors, path)
+        raise ModelFileError("the checksum does not hold: the file was damaged or edited", where=where, how=_AGAIN)
+    if document.get("shapes") != _shapes(tensors):
+        raise ModelFileError("its tensors are not those that its table of shapes names", where=where, how=_AGAIN)
+    _check_finite(tensors, where)
     return document, tensors
+
+
+def _check_version(document: Any, where: str) -> None:
+    found = document.get("format_version") if isinstance(document, dict) else None
+    if not isinstance(found, int):
+        raise ModelFileError("the model names no file format", where=where, how=_AGAIN)
+    if found > FORMAT_VERSION:
+        how = "upgrade: pip install -U hourglass-autoencoder"
+        raise ModelFileError(
+            f"the model has file format {found}; this Hourglass reads up to {FORMAT_VERSION}", where=where, how=how
+        )
 
 
 def _bytes_of(path: Path) -> bytes:
     try:
         if not path.is_file():
             how = "name a file that `hourglass fit DATA -o NAME.safetensors` wrote"
-            raise ModelFileError("there is no such model file" if not path.exists() else "this is not a file", where=str(path), how=how)
+            raise ModelFileError(
+                "there is no such model file" if not path.exists() else "this is not a file", where=str(path), how=how
+            )
         if path.stat().st_size > _MOST_BYTES:
             raise ModelFileError("the file is larger than any model that Hourglass writes (4 GiB)", where=str(path))
         return path.read_bytes()
@@ -165,13 +172,14 @@ def _bytes_of(path: Path) -> bytes:
         raise ModelFileError(f"could not be read: {fault.strerror}", where=str(path)) from None
 
 
-def _check_tensors(document: Mapping[str, Any], tensors: Mapping[str, Tensor], path: Path) -> None:
-    shapes = {name: [str(tensor.dtype).removeprefix("torch."), *tensor.shape] for name, tensor in tensors.items()}
-    if document.get("shapes") != shapes:
-        raise ModelFileError("its tensors are not those that its table of shapes names", where=str(path), how="fit the model again")
-    bad = [name for name, tensor in tensors.items() if tensor.is_floating_point() and not torch.isfinite(tensor).all()]
-    if bad:
-        raise ModelFileError(f"it has numbers that are not finite in {bad[0]}", where=str(path), how="fit the model again")
+def _check_finite(tensors: Mapping[str, Tensor], where: str = "the model") -> None:
+    for name, tensor in tensors.items():
+        if tensor.is_floating_point() and not bool(torch.isfinite(tensor).all()):
+            raise ModelFileError(f"it has numbers that are not finite in {name}", where=where, how=_AGAIN)
+
+
+def _shapes(tensors: Mapping[str, Tensor]) -> dict[str, list[Any]]:
+    return {name: [str(tensor.dtype).removeprefix("torch."), *tensor.shape] for name, tensor in sorted(tensors.items())}
 
 
 def _checksum(text: str, tensors: Mapping[str, Tensor]) -> str:

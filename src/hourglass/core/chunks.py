@@ -1,4 +1,4 @@
-"""Running a network over many samples: fixed chunks, no gradients, so that a row's result does not depend on its neighbours."""
+"""Running a network over many samples, so that a row's result does not depend on its neighbours."""
 
 from __future__ import annotations
 
@@ -9,25 +9,26 @@ import torch
 from torch import Tensor
 
 _NUMBERS = 2**18
+_STEP = 64
 
 
 def chunk_rows(size: int) -> int:
-    """Rows in a chunk, for samples of `size` numbers: a power of two, 16 to 4,096."""
-    return int(2 ** min(12, max(4, (_NUMBERS // size).bit_length() - 1)))
+    """Rows in a chunk, for samples of `size` numbers: a power of two, 64 to 4,096."""
+    return int(2 ** min(12, max(6, (_NUMBERS // size).bit_length() - 1)))
 
 
 @torch.inference_mode()
 def in_chunks(function: Callable[[Tensor], Tensor], samples: np.ndarray, device: torch.device) -> np.ndarray:
     """`function` of the samples, so many at a time, joined.
 
-    The last chunk is filled up with zeros: matrix products of another height may round differently, and a row's score
-    must not depend on how many rows came with it.
+    The last chunk is filled up with zeros to a multiple of 64: matrix products of few or odd rows round differently,
+    and a row's score must not depend on how many rows came with it.
     """
     rows = chunk_rows(int(np.prod(samples.shape[1:])))
     results = []
     for start in range(0, max(len(samples), 1), rows):
         chunk = samples[start : start + rows]
-        x = torch.zeros(rows, *samples.shape[1:])
+        x = torch.zeros(-len(chunk) % _STEP + len(chunk), *samples.shape[1:])
         x[: len(chunk)] = torch.from_numpy(np.ascontiguousarray(chunk, dtype=np.float32))
         results.append(function(x.to(device))[: len(chunk)].cpu().numpy())
     return np.concatenate(results)

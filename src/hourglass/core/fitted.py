@@ -82,7 +82,11 @@ class FittedModel:
         """Samples made from codes (n, latent), in the data's own units."""
         codes = np.asarray(codes, dtype=np.float32)
         if codes.ndim != 2 or codes.shape[1] != self.latent_size:
-            raise SchemaError(f"got codes of shape {codes.shape}, wanted (rows, {self.latent_size})", where="decode", how="give codes that `encode` of this model made")
+            raise SchemaError(
+                f"got codes of shape {codes.shape}, wanted (rows, {self.latent_size})",
+                where="decode",
+                how="give codes that `encode` of this model made",
+            )
         if not np.isfinite(codes).all():
             raise SchemaError("codes must be finite, got NaN or infinity", where="decode")
         return self.format.unpack(self._run(self.network.decode, codes))
@@ -107,16 +111,24 @@ class FittedModel:
         return conformal_p_values(self.calibration.scores, scores)
 
     def detect(
-        self, data: Data, rate: float | None = None, rule: str | None = None, reasons: str = "flagged", own: bool = False
+        self,
+        data: Data,
+        rate: float | None = None,
+        rule: str | None = None,
+        reasons: str = "flagged",
+        own: bool = False,
     ) -> Detection:
         """Anomaly score, p-value and flag of every input row; reasons for the flagged ones (or "all", or "none").
 
-        `own`: the data are those that the model was fitted on. Where they were scored out of fold, those scores are taken,
+        `own`: the data are those that the model was fitted on. Where they were scored out of fold, those scores are
+        taken,
         so that no row is judged by a network that has seen it.
         """
         packed = self.format.pack(data)
         samples = self.calibration.scores if own and self.calibration.source == OUT_OF_FOLD else self.score(packed)
-        rows = self.format.rows(samples, packed.places, len(data) if isinstance(data, np.ndarray) else data.table.num_rows)
+        rows = self.format.rows(
+            samples, packed.places, len(data) if isinstance(data, np.ndarray) else data.table.num_rows
+        )
         limit = self.threshold(rate, rule)
         flagged = (rows.score > limit.value) & rows.covered
         found = Detection(rows, self.p_values(rows.score), flagged, limit, {}, samples, packed)
@@ -126,7 +138,7 @@ class FittedModel:
         return found
 
     def explain(self, samples: np.ndarray, most: int = 5) -> list[list[Reason]]:
-        """For each packed sample, the cells with the largest errors: value, expectation in units, share of the error."""
+        """For each packed sample, its most telling cells: value, expectation in units, share of the error."""
         if not len(samples):
             return []
         errors, expected = self.cell_errors(samples)
@@ -149,7 +161,9 @@ class FittedModel:
         count = joined.shape[1] - self.format.layout.size
         return joined[:, :count], joined[:, count:].reshape(len(samples), *self.format.layout.shape)
 
-    def _reasons(self, names: Sequence[str], sample: np.ndarray, errors: np.ndarray, expected: np.ndarray, most: int) -> list[Reason]:
+    def _reasons(
+        self, names: Sequence[str], sample: np.ndarray, errors: np.ndarray, expected: np.ndarray, most: int
+    ) -> list[Reason]:
         values, expectations = self.format.cells_in_units(sample), self.format.cells_in_units(expected)
         shares = errors.astype(np.float64) / max(float(errors.sum(dtype=np.float64)), 1e-30)
         order = np.argsort(-shares, kind="stable")[:most]
@@ -159,7 +173,9 @@ class FittedModel:
     def latent_size(self) -> int:
         """Numbers in a code."""
         with torch.inference_mode():
-            return int(self.network.encode(torch.zeros(1, *self.format.layout.shape, device=self.network.device)).shape[1])
+            return int(
+                self.network.encode(torch.zeros(1, *self.format.layout.shape, device=self.network.device)).shape[1]
+            )
 
     def _run(self, function: Callable[[Tensor], Tensor], samples: np.ndarray) -> np.ndarray:
         return in_chunks(function, samples, self.network.device)

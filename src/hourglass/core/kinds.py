@@ -15,7 +15,15 @@ from typing import Any
 import torch
 
 from hourglass.core.bottlenecks import Bottleneck, Gaussian, Plain, TopK
-from hourglass.core.corruptions import Corruption, GaussianNoise, Masking, NoCorruption, SaltAndPepper, Swap, ToldMasking
+from hourglass.core.corruptions import (
+    Corruption,
+    GaussianNoise,
+    Masking,
+    NoCorruption,
+    SaltAndPepper,
+    Swap,
+    ToldMasking,
+)
 from hourglass.core.losses import Loss, Mixed, Squared
 from hourglass.core.model import Autoencoder
 from hourglass.core.networks.dense import Dense, Network
@@ -38,7 +46,8 @@ KINDS: dict[str, dict[str, Any]] = {
     "sparse": {"bottleneck": Plain(activation="sigmoid"), "penalties": (KLSparsity(),)},
     "top-k": {"bottleneck": TopK()},
     "contractive": {"bottleneck": Plain(activation="sigmoid"), "penalties": (Contraction(),)},
-    "variational": {"bottleneck": Gaussian()},
+    # beta 1 is the ELBO for the Bernoulli loss; with the squared loss it stands for so noisy a decoder that codes die
+    "variational": {"bottleneck": Gaussian(beta=0.1)},
 }
 
 DEFAULT_KIND = {"table": "masked-cell", "series": "denoising"}
@@ -58,7 +67,9 @@ class Experiment(Settings):
     network: Network = option(Dense(), "the encoder and the decoder")
     corruption: Corruption = option(NoCorruption(), "what is done to samples before the encoder sees them")
     bottleneck: Bottleneck = option(Plain(), "what the code must pass")
-    loss: Loss | None = option(None, "what a difference costs (default: squared; mixed where there are flags or categories)")
+    loss: Loss | None = option(
+        None, "what a difference costs (default: squared; mixed where there are flags or categories)"
+    )
     penalties: tuple[Penalty, ...] = option((), "further terms of the objective")
     format: FormatSettings = option(TableSettings(), "how data become samples")
     training: Training = option(Training(), "how the network is trained")
@@ -68,6 +79,9 @@ class Experiment(Settings):
     def from_json(cls, document: Mapping[str, Any]) -> Experiment:
         """The experiment that `as_json` described, or a recipe file: what is left out has its default."""
         given = dict(document)
+        for word in ("modality", "kind"):
+            if not isinstance(given.get(word, ""), str):
+                raise UsageError(f"got {given[word]!r} for the {word}, wanted text")
         modality = given.get("modality", "table")
         base = experiment(modality, given.pop("kind", None))
         for slot in (*SLOTS, "penalties", "training", "detection"):
@@ -77,7 +91,9 @@ class Experiment(Settings):
 
     def scorers(self) -> tuple[str, ...]:
         """What is measured to find anomalies: as asked, or by whether the network learned to fill hidden cells in."""
-        return self.detection.scorers or (("error", "masked-cell", "neighbours") if self.corruption.tells else ("error",))
+        return self.detection.scorers or (
+            ("error", "masked-cell", "neighbours") if self.corruption.tells else ("error",)
+        )
 
 
 def experiment(modality: str = "table", kind: str | None = None) -> Experiment:
@@ -98,12 +114,14 @@ def parts_of(kind: str) -> dict[str, Any]:
             if slot == "penalties":
                 parts[slot] = parts.get(slot, ()) + part
             elif parts.setdefault(slot, part) != part:
-                raise UsageError(f"the kinds in {kind!r} ask for different parts: {slot} {parts[slot].name} and {part.name}", how="leave one out")
+                what = f"the kinds in {kind!r} name the {slot} differently: {parts[slot]} and {part}"
+                raise UsageError(what, how="leave one out")
     return parts
 
 
 def build(plan: Experiment, layout: Layout) -> Autoencoder:
-    """The untrained network of an experiment for samples of a layout. Its first weights come from torch's global seed."""
+    """The untrained network of an experiment. Its first weights come from torch's global seed."""
+    _check_penalties(plan)
     size = latent_size(plan, layout)
     network = plan.network
     if isinstance(network, Dense) and network.layers is None:
@@ -117,12 +135,28 @@ def build(plan: Experiment, layout: Layout) -> Autoencoder:
 
 
 def latent_size(plan: Experiment, layout: Layout) -> int:
-    """Numbers in a code: as asked, or a quarter of a sample's numbers, at least 2 and at most 32 (1 for a sample of 1 or 2)."""
-    return plan.bottleneck.size or max(min(2, layout.size // 2), min(32, layout.size // 4), 1)
+    """Numbers in a code: as asked, or a quarter of a sample's numbers, 2 to 32 (1 for a sample of fewer than 4).
+
+    A code that is kept sparse is as wide as the sample, at most 256.
+    """
+    if plan.bottleneck.size:
+        return plan.bottleneck.size
+    if plan.bottleneck.sparse or any(penalty.sparse for penalty in plan.penalties):
+        return min(256, layout.size)
+    return max(min(2, layout.size // 2), min(32, layout.size // 4), 1)
+
+
+def _check_penalties(plan: Experiment) -> None:
+    names = [penalty.name for penalty in plan.penalties]
+    if len(set(names)) < len(names):
+        raise UsageError(f"a penalty is named twice: {', '.join(names)}", where="penalties", how="name each once")
+    if KLSparsity.name in names and getattr(plan.bottleneck, "activation", "") != "sigmoid":
+        how = "add --set bottleneck.activation=sigmoid, or use the penalty l1"
+        raise UsageError("kl-sparsity needs codes between 0 and 1", where="penalties", how=how)
 
 
 def funnel(size: int, latent: int) -> tuple[int, ...]:
-    """Two hidden widths that narrow evenly (in ratio) from a sample to its code, at least 8 and at most 512 units wide."""
+    """Two hidden widths that narrow evenly (in ratio) from a sample to its code, 8 to 512 units wide."""
     ratio = (latent / size) ** (1 / 3)
     return tuple(max(8, min(512, round(size * ratio**step))) for step in (1, 2))
 
@@ -135,7 +169,9 @@ def choose_device(name: str) -> torch.device:
         device = torch.device(name)
         torch.zeros(1, device=device)
     except (RuntimeError, AssertionError) as fault:
-        raise UsageError(f"the device {name!r} cannot be used: {str(fault).splitlines()[0]}", how="leave --device out, or use cpu") from None
+        raise UsageError(
+            f"the device {name!r} cannot be used: {str(fault).splitlines()[0]}", how="leave --device out, or use cpu"
+        ) from None
     return device
 
 
@@ -143,7 +179,11 @@ def _part_from_json(base: Experiment, slot: str, document: Any) -> Any:
     """A slot's new value: a named part replaces the kind's own, options without a name change it."""
     current = getattr(base, slot)
     if slot == "penalties":
+        if not isinstance(document, list | tuple):
+            raise UsageError(f"got {document!r} for the penalties, wanted a list")
         return tuple(Penalty.from_json(each) for each in document)
     if isinstance(document, Mapping) and "is" not in document and current is not None:
         return current.replace(**document)
+    if slot not in SLOTS:
+        raise UsageError(f"got {document!r} for {slot}, wanted its options by name")
     return SLOTS[slot].from_json(document) if document is not None else None

@@ -8,6 +8,7 @@ from __future__ import annotations
 from abc import abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -24,6 +25,8 @@ class Loss(Part):
     """What a difference between output and sample costs."""
 
     slot = "loss"
+    unit_interval: ClassVar[bool] = False
+    """Whether it takes numbers from 0 to 1 only."""
 
     @abstractmethod
     def build(self, layout: Layout) -> CellLoss:
@@ -114,8 +117,9 @@ def absolute(output: Tensor, x: Tensor) -> Tensor:
 
 
 def bernoulli(output: Tensor, x: Tensor) -> Tensor:
-    """Cross-entropy in nats of each number in [0, 1], `output` its log-odds."""
-    return functional.binary_cross_entropy_with_logits(output, x, reduction="none")
+    """Cross-entropy in nats of numbers in [0, 1], `output` the log-odds; beyond, the squared excess is added."""
+    share = x.clamp(0, 1)
+    return functional.binary_cross_entropy_with_logits(output, share, reduction="none") + (x - share).square()
 
 
 @dataclass(frozen=True)
@@ -156,6 +160,7 @@ class Bernoulli(Loss):
     """Cross-entropy of numbers in [0, 1], in nats; the network's last layer must be linear, the sigmoid is in here."""
 
     name = "bernoulli"
+    unit_interval = True
 
     def build(self, layout: Layout) -> CellLoss:
         return _ElementwiseLoss(layout, bernoulli, torch.sigmoid)

@@ -78,13 +78,13 @@ class Autoencoder(nn.Module):
     def pass_through(
         self, x: Tensor, missing: Tensor | None, seen: Tensor, hidden: Tensor | None, generator: torch.Generator | None
     ) -> Trace:
-        """The trace of `x` when the encoder sees `seen`, told that `hidden` is hidden. A generator makes random codes random."""
+        """The trace of `x` when the encoder sees `seen`, told what is hidden. With a generator, random codes are random."""
         code = self.bottleneck(self.encoder(seen, union(hidden, missing)), generator)
         return Trace(x, missing, hidden, seen, code, self.decoder(code.value))
 
     def terms(self, x: Tensor, generator: torch.Generator | None = None) -> dict[str, Tensor]:
         """Every term of the objective by name; training minimises their sum."""
-        trace = self(x, corrupt=True, generator=generator or torch.default_generator)
+        trace = self(x, corrupt=True, generator=generator or _global_generator(x.device))
         return {
             "reconstruction": self.loss(trace).mean(),
             **trace.code.terms,
@@ -138,6 +138,10 @@ def split_missing(x: Tensor) -> tuple[Tensor, Tensor | None]:
     if not bool(missing.any()):
         return x, None
     return x.masked_fill(missing, 0.0), missing
+
+
+def _global_generator(device: torch.device) -> torch.Generator:
+    return torch.cuda.default_generators[device.index or 0] if device.type == "cuda" else torch.default_generator
 
 
 def union(first: Tensor | None, second: Tensor | None) -> Tensor | None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 from abc import abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -21,6 +22,8 @@ class Penalty(Part):
     """A further term of the objective."""
 
     slot = "penalty"
+    sparse: ClassVar[bool] = False
+    """Whether it keeps most numbers of a code near zero, so that a code may be as wide as the sample."""
     weight: float = option(1e-3, "what the term is multiplied by", low=0)
 
     @abstractmethod
@@ -46,6 +49,7 @@ class KLSparsity(Penalty):
     """Each sigmoid unit's mean activation over the batch is pulled to `rho`: sum of KL(rho || mean) (Ng 2011)."""
 
     name = "kl-sparsity"
+    sparse = True
     weight: float = option(1e-2, "what the term is multiplied by", low=0)
     rho: float = option(0.05, "wanted mean activation", low=1e-4, high=0.9999)
 
@@ -58,6 +62,7 @@ class L1Activity(Penalty):
     """Absolute code values, summed over units and averaged over samples."""
 
     name = "l1"
+    sparse = True
 
     def build(self, code: int, cells: int) -> nn.Module:
         return _Term(self.name, self.weight, lambda model, trace, generator: trace.code.value.abs().sum(1).mean())

@@ -1,6 +1,7 @@
 """How odd a sample is: scorers over one trained network, and their combination into one anomaly score (high = odd).
 
-A scorer is fitted on training samples and gives one number a sample; those that score cell by cell also say which cells.
+A scorer is fitted on training samples and gives one number a sample; those that score cell by cell also say which
+cells.
 """
 
 from __future__ import annotations
@@ -48,7 +49,7 @@ class CellScorer(Scorer):
 
     @abstractmethod
     def cells(self, network: Autoencoder, x: Tensor) -> tuple[Tensor, Tensor]:
-        """Error of each cell and its expectation on the packed scale. Shapes (n, cells), x's. Missing cells have error 0."""
+        """Error of each cell (n, cells), 0 where missing, and the expected sample on the packed scale (x's shape)."""
 
 
 class ErrorScorer(CellScorer):
@@ -72,7 +73,7 @@ class ErrorScorer(CellScorer):
 
 
 class MaskedCellScorer(CellScorer):
-    """How badly each cell is guessed from the other cells: groups of cells are hidden in turn, each cell once a partition."""
+    """How badly each cell is guessed from the others: groups of cells are hidden in turn, each cell once a partition."""
 
     name = "masked-cell"
 
@@ -113,17 +114,19 @@ class NeighbourScorer(Scorer):
 
     @classmethod
     def learn(cls, network: Autoencoder, samples: Tensor, seed: int) -> dict[str, Tensor]:
-        """At most 2,000 codes drawn from the training samples, each number divided by its standard deviation."""
+        """At most 2,000 codes drawn from the training samples, each number centred and divided by its deviation."""
         generator = torch.Generator().manual_seed(seed)
         chosen = torch.randperm(len(samples), generator=generator)[:_MOST_CODES]
         with torch.inference_mode():
             codes = network.encode(samples[chosen.to(samples.device)])
-        scale = codes.std(0, correction=0).clamp(min=1e-6)
-        return {"codes": (codes / scale).cpu().clone(), "scale": scale.cpu().clone()}
+        centre, scale = codes.mean(0), codes.std(0, correction=0).clamp(min=1e-6)
+        # cdist multiplies codes out, which loses small distances between codes far from 0
+        state = {"codes": (codes - centre) / scale, "centre": centre, "scale": scale}
+        return {name: tensor.cpu().clone() for name, tensor in state.items()}
 
     def __call__(self, network: Autoencoder, x: Tensor) -> Tensor:
-        stored = self.state["codes"].to(x.device)
-        distance = torch.cdist(network.encode(x) / self.state["scale"].to(x.device), stored)
+        stored, centre, scale = (self.state[name].to(x.device) for name in ("codes", "centre", "scale"))
+        distance = torch.cdist((network.encode(x) - centre) / scale, stored)
         return distance.kthvalue(min(_NEIGHBOURS, len(stored)), dim=1).values
 
 
@@ -133,7 +136,9 @@ SCORERS: dict[str, type[Scorer]] = {scorer.name: scorer for scorer in (ErrorScor
 def scorer_named(name: str) -> type[Scorer]:
     """The scorer called `name`."""
     if name not in SCORERS:
-        raise UsageError(f"there is no scorer called {name!r}", where="detection.scorers", how=did_you_mean(name, SCORERS))
+        raise UsageError(
+            f"there is no scorer called {name!r}", where="detection.scorers", how=did_you_mean(name, SCORERS)
+        )
     return SCORERS[name]
 
 

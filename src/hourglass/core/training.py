@@ -52,7 +52,8 @@ def train(
 ) -> History:
     """Train `model` on `samples` (n, ...) and leave it with the weights that were best on `held_out`.
 
-    Without held-out samples the last epoch's weights stay. Ctrl-C keeps the best so far; a loss that is no longer finite goes
+    Without held-out samples the last epoch's weights stay. Ctrl-C keeps the best so far; a loss that is no longer
+    finite goes
     back to the last finite weights. Both are said in the history. Random draws come from `settings.seed`.
     """
     run = _Run(model, samples, settings, held_out)
@@ -64,6 +65,8 @@ def train(
             if report:
                 report(epoch, run.history.epochs, run.latest())
     except KeyboardInterrupt:
+        if not run.history.best_epoch:
+            raise  # nothing trained to keep
         run.stop("interrupted", "training was interrupted; the best weights so far are kept")
     run.finish()
     run.history.seconds = time.perf_counter() - start
@@ -85,22 +88,22 @@ class _Run:
         self.turns = [(player, _optimizer(player, settings)) for player in model.players()]
         self.step, self.steps = 0, epochs * self.batches
         self.best, self.best_loss = _weights(model), math.inf
+        # a term that an opponent learns to raise says nothing of which epoch was better
+        self.contested = {part.name for part in model.penalties if hasattr(part, "opponent_terms")}
 
     def epoch(self, number: int) -> bool:
         """Train for one epoch; False when training should stop after it."""
         self.model.train()
         self.model.set_progress((number - 1) / self.history.epochs)
         means = self._mean_terms(self._one_epoch())
-        loss = sum(means.values())
-        if self.held_out is not None and math.isfinite(loss):
-            held_out = self.validate()
-            loss = sum(held_out.values())
-        if not math.isfinite(loss):
+        judged = self.validate()
+        if not math.isfinite(sum(means.values()) + sum(judged.values())):
             self._diverged(number)
             return False
         self.history.training.append(means)
         if self.held_out is not None:
-            self.history.validation.append(held_out)
+            self.history.validation.append(judged)
+        loss = sum(value for name, value in judged.items() if name not in self.contested)
         if self.held_out is None or loss < self.best_loss:
             self.best, self.best_loss, self.history.best_epoch = _weights(self.model), loss, number
         if self.held_out is not None and self.patience and number - self.history.best_epoch >= self.patience:
@@ -131,14 +134,17 @@ class _Run:
 
     @torch.no_grad()
     def validate(self) -> Terms:
-        """The terms on the held-out samples, with the same corruption and code noise every epoch."""
-        held_out = self.held_out
-        if held_out is None:
-            return {}
+        """The terms on the held-out samples, with the same corruption and code noise every epoch.
+
+        Without held-out samples, on one batch: an epoch's own terms are from before its last step, which may have
+        broken
+        the weights.
+        """
+        judged = self.samples[: self.history.batch_size] if self.held_out is None else self.held_out
         self.model.eval()
         self.model.set_progress(1.0)
-        generator = torch.Generator(held_out.device).manual_seed(_VALIDATION_SEED)
-        chunks = torch.split(held_out, max(self.history.batch_size, 1024))
+        generator = torch.Generator(judged.device).manual_seed(_VALIDATION_SEED)
+        chunks = torch.split(judged, max(self.history.batch_size, 1024))
         return self._mean_terms((self.model.terms(chunk, generator), len(chunk)) for chunk in chunks)
 
     @staticmethod
@@ -161,8 +167,13 @@ class _Run:
     def _diverged(self, number: int) -> None:
         remedy = f"a smaller learning rate than {self.settings.learning_rate:g} may help"
         if not self.history.training:
-            raise TrainingError("the loss stopped being finite in the first epoch", where="training", how=f"{remedy}: --learning-rate")
-        self.stop("diverged", f"the loss stopped being finite in epoch {number}; went back to epoch {self.history.best_epoch} ({remedy})")
+            raise TrainingError(
+                "the loss stopped being finite in the first epoch", where="training", how=f"{remedy}: --learning-rate"
+            )
+        self.stop(
+            "diverged",
+            f"the loss stopped being finite in epoch {number}; went back to epoch {self.history.best_epoch} ({remedy})",
+        )
 
     def finish(self) -> None:
         """Put the best weights back."""
@@ -187,7 +198,9 @@ def default_batch_size(rows: int) -> int:
 
 
 def _optimizer(player: Player, settings: Training) -> torch.optim.Optimizer:
-    return torch.optim.AdamW(player.parameters, lr=settings.learning_rate, weight_decay=settings.weight_decay, fused=True)
+    return torch.optim.AdamW(
+        player.parameters, lr=settings.learning_rate, weight_decay=settings.weight_decay, fused=True
+    )
 
 
 def _weights(model: Autoencoder) -> dict[str, Tensor]:

@@ -59,7 +59,7 @@ class Format(ABC):
 
     @abstractmethod
     def unpack(self, samples: np.ndarray, places: Any = None) -> Result:
-        """Packed samples in the user's own units and form: an array for arrays, a table with named columns for frames."""
+        """Packed samples in the user's own units and form: an array for arrays, a named table for frames."""
 
     @abstractmethod
     def rows(self, scores: np.ndarray, places: Any, count: int) -> Rows:
@@ -67,7 +67,7 @@ class Format(ABC):
 
     @abstractmethod
     def cells_in_units(self, sample: np.ndarray) -> list[Any]:
-        """One packed sample's cells as the user would write them: numbers in units, category words. None where missing."""
+        """One packed sample's cells as the user would write them: numbers in units, words. None where missing."""
 
     @abstractmethod
     def cell_names(self) -> list[str]:

@@ -22,7 +22,9 @@ class Frame:
     first_line: int | None = None
     """Line of the first record in a text file; None where rows have no lines."""
     unnamed: bool = False
-    """True where the columns had no names of their own (an array, a `.ts` file): rows are samples of one kind of number."""
+    """True where the columns had no names of their own (an array, a `.ts` file): rows are samples of one kind of
+    number.
+    """
     notices: tuple[str, ...] = ()
     """What was accepted although odd, one sentence each."""
 
@@ -38,13 +40,15 @@ class Frame:
 
 @dataclass(frozen=True)
 class Cell:
-    """One thing a model predicts and a reason can name: a number, a flag (0 or 1) or a category (`width` one-hot places)."""
+    """What a model predicts and a reason can name: a number, a flag (0 or 1), a category (`width` one-hot places)."""
 
     name: str
     kind: str = "number"
     width: int = 1
     baseline: float = 1.0
-    """Mean loss of always predicting the training mean (or shares): divides this cell's loss, so that no column type dominates."""
+    """Mean loss of always predicting the training mean (or shares): divides this cell's loss, so that no column type
+    dominates.
+    """
 
 
 @dataclass(frozen=True)
@@ -92,6 +96,10 @@ class Packed:
     places: Any = None
     """The format's own record of where samples came from (window starts, times); None where sample i is row i."""
     notices: list[str] = field(default_factory=list)
+    overlapping: bool = False
+    """Whether samples share numbers with their neighbours (windows that overlap), so that they must not be split one
+    by one.
+    """
 
 
 def unique_notices(notices: Iterable[str]) -> list[str]:

@@ -191,7 +191,10 @@ def _read_array(data: Data, schema: Schema) -> Signal:
     _refuse_infinity(values, where)
     shape = values.shape
     if values.ndim == 1 and schema.whole:
-        raise SchemaError("got a 1-d array, wanted one window a row", how="for a single window: values.reshape(1, -1)")
+        raise SchemaError(
+            "got a 1-d array, wanted one window a row",
+            how="Reshape your data: values.reshape(1, -1) is a single window",
+        )
     if schema.whole and values.ndim == 2:
         values = values[:, :, None]
     elif values.ndim < 3:

@@ -7,7 +7,6 @@ from dataclasses import dataclass
 
 import numpy as np
 import pyarrow as pa
-from scipy.signal import detrend, find_peaks
 
 from hourglass.data.grid import DAY, OFF_GRID, Grid, mean_columns_at, runs
 from hourglass.data.signals import Signal
@@ -19,6 +18,8 @@ HOW_TO_WRITE = "write a number of steps (48), a length of time (30min, 1h, 1d, 1
 
 FEWEST_DAYS = 14
 """Whole days that a series needs before a day is its default window."""
+FEWEST_STEPS = 32
+"""Steps that a series needs for a window to be chosen: four of the shortest default windows."""
 LONGEST_PERIOD = 512
 """Longest period, in steps, that the default window looks for."""
 PROMINENT = 0.1
@@ -161,9 +162,13 @@ def default_window(signal: Signal) -> tuple[int, float | None]:
     - Otherwise the strongest period of 4 to 512 steps, seen at least 8 times; one under 16 is repeated to reach 16.
     - Otherwise a 16th of the series, 8 to 64 steps.
 
-    Half of a series with gaps must lie in stretches that hold the window; where not, the last rule is taken for them.
+    A series of fewer than 32 steps is too short to choose for. Half of a series with gaps must lie in stretches that
+    hold the window; where not, the last rule is taken for them.
     """
     complete, grid = signal.complete, signal.grid
+    if complete.shape[1] < FEWEST_STEPS:
+        what = f"got a series of {complete.shape[1]} steps, wanted at least {FEWEST_STEPS} to choose a window by"
+        raise DataError(what, how="name the window in steps: --window 4")
     if grid is not None and grid.unit:
         day = DAY / grid.step_length
         if _whole(day) and 4 <= round(day) <= 288:
@@ -197,6 +202,8 @@ def strongest_period(values: np.ndarray) -> int | None:
     longest = min(steps // 8, LONGEST_PERIOD)
     if longest < 4:
         return None
+    from scipy.signal import find_peaks  # slow to import, and only fitting needs it
+
     autocorrelation = _autocorrelation(_mean_channel(values))[: longest + 2]
     peaks, _ = find_peaks(autocorrelation, height=PROMINENT, prominence=PROMINENT)
     peaks = peaks[(peaks >= 4) & (peaks <= longest)]
@@ -212,6 +219,8 @@ def _mean_channel(values: np.ndarray) -> np.ndarray:
     spread = np.nanmax(np.abs(centred), axis=0)
     centred = centred / np.where(spread > 0, spread, 1)
     spread = np.sqrt(np.nanmean(np.square(centred), axis=0))
+    from scipy.signal import detrend
+
     return np.asarray(detrend(np.nan_to_num(centred / np.where(spread > 0, spread, 1)).mean(axis=1)))
 
 

@@ -19,8 +19,10 @@ from hourglass.estimators.modalities import MODALITIES, TableAutoencoder
 class AnomalyDetector(Saved, OutlierMixin, BaseEstimator):
     """Finds the rows that an autoencoder, fitted to normal data, does not expect; says why, in the data's own units.
 
-    Signs are scikit-learn's: `score_samples` and `decision_function` are high where a row is normal, `predict` is +1 for normal
-    and -1 for odd. The threshold comes from scores of rows that the network was not trained on (split conformal), so that
+    Signs are scikit-learn's: `score_samples` and `decision_function` are high where a row is normal, `predict` is +1
+    for normal
+    and -1 for odd. The threshold comes from scores of rows that the network was not trained on (split conformal), so
+    that
     about `false_alarm_rate` of new normal rows are flagged.
 
     Parameters
@@ -46,7 +48,7 @@ class AnomalyDetector(Saved, OutlierMixin, BaseEstimator):
         self.autoencoder, self.false_alarm_rate, self.threshold = autoencoder, false_alarm_rate, threshold
 
     def fit(self, X: Any, y: Any = None, *, report: Report | None = None) -> Self:
-        """Train the autoencoder on `X` and calibrate the threshold. `y` is ignored; `report` is called after each epoch."""
+        """Train on `X` and calibrate the threshold. `y` is ignored; `report` is called after each epoch."""
         autoencoder = clone(self.autoencoder) if self.autoencoder is not None else TableAutoencoder()
         autoencoder.set_params(detection__false_alarm_rate=self.false_alarm_rate, detection__threshold=self.threshold)
         plan = autoencoder.plan()
@@ -67,12 +69,12 @@ class AnomalyDetector(Saved, OutlierMixin, BaseEstimator):
         return np.where(self.decision_function(X) < 0, -1, 1)
 
     def p_values(self, X: Any) -> np.ndarray:
-        """For each row, the share of normal rows that would score as high: at most the false-alarm rate for anomalies."""
+        """For each row, the share of normal rows that would score as high (conformal)."""
         check_is_fitted(self)
         return self.model_.detect(self._data(X), reasons="none").p_value
 
     def explain(self, X: Any, most: int = 5) -> list[list[Reason]]:
-        """For each sample (row, or window), its `most` telling cells: value, expectation in the data's units, share of the error."""
+        """For each sample (row, or window), its `most` telling cells: value, expectation in units, share of the error."""
         check_is_fitted(self)
         return self.model_.explain(self.model_.format.pack(self._data(X)).samples, most)
 
@@ -101,5 +103,7 @@ def load(path: str, device: str = "auto") -> BaseAutoencoder | AnomalyDetector:
     from hourglass.core.checkpoints import load_model
 
     model = load_model(path, device)
-    kind: Any = AnomalyDetector if model.card.get("task") == AnomalyDetector.task else MODALITIES[model.experiment.modality]
+    kind: Any = (
+        AnomalyDetector if model.card.get("task") == AnomalyDetector.task else MODALITIES[model.experiment.modality]
+    )
     return kind._of(model, str(path))  # type: ignore[no-any-return]

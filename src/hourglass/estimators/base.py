@@ -1,4 +1,4 @@
-"""What every autoencoder estimator does: fit, encode as `transform`, decode as `inverse_transform`, reconstruct, save, load."""
+"""What every autoencoder estimator does: fit, transform (encode), inverse_transform (decode), reconstruct, save."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import numpy as np
 from sklearn.base import BaseEstimator, ClassNamePrefixFeaturesOutMixin, TransformerMixin
 from sklearn.utils.validation import check_array, check_is_fitted
 
-from hourglass.core.checkpoints import load_model, save_model
+from hourglass.core.checkpoints import load_model, model_bytes, model_from_bytes, save_model
 from hourglass.core.fitted import FittedModel
 from hourglass.core.fitting import fit_model
 from hourglass.core.kinds import Experiment
@@ -45,6 +45,16 @@ class Saved:
     def _of(cls, model: FittedModel, where: str) -> Self:
         raise NotImplementedError
 
+    def __getstate__(self) -> dict[str, Any]:
+        """For pickle and copy: the fitted model as the bytes of its file."""
+        state = super().__getstate__()  # type: ignore[misc]
+        fitted = state.get("model_")
+        return {**state, "model_": model_bytes(fitted)} if fitted is not None else dict(state)
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        fitted = state.get("model_")
+        super().__setstate__({**state, "model_": model_from_bytes(fitted)} if fitted is not None else state)  # type: ignore[misc]
+
     def _adopt(self, model: FittedModel) -> Self:
         self.model_ = model
         if model.card.get("features") is not None:
@@ -61,11 +71,11 @@ class BaseAutoencoder(Saved, ClassNamePrefixFeaturesOutMixin, TransformerMixin, 
     task = "autoencoder"
 
     def plan(self) -> Experiment:
-        """The experiment that the parameters ask for, all parts spelled out. Raises `UsageError` where they do not fit."""
+        """The experiment that the parameters ask for, all parts spelled out."""
         return plan(self.modality, self.get_params(deep=False))
 
     def set_params(self, **params: Any) -> Self:
-        """Set parameters; `corruption__rate=0.3` changes one option of a part, whether it was given or is the kind's own."""
+        """Set parameters; `corruption__rate=0.3` changes one option of a part, given or the kind's own."""
         own: dict[str, Any] = {}
         nested: dict[str, dict[str, Any]] = {}
         for key, value in params.items():
@@ -117,7 +127,11 @@ class BaseAutoencoder(Saved, ClassNamePrefixFeaturesOutMixin, TransformerMixin, 
     @classmethod
     def _of(cls, model: FittedModel, where: str) -> Self:
         if model.experiment.modality != cls.modality:
-            raise ModelFileError(f"the model is for the modality {model.experiment.modality}", where=where, how="use hourglass.load(path), which finds the right class")
+            raise ModelFileError(
+                f"the model is for the modality {model.experiment.modality}",
+                where=where,
+                how="use hourglass.load(path), which finds the right class",
+            )
         return cls.from_experiment(model.experiment)._adopt(model)
 
     @classmethod

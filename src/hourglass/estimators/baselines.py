@@ -39,7 +39,7 @@ class Baselines:
         return len(self.axes)
 
     def scores(self, samples: np.ndarray) -> dict[str, np.ndarray]:
-        """Anomaly scores (n,) by method, high = odd: PCA's mean squared residual, and how easily the forest isolates."""
+        """Anomaly scores (n,) by method, high = odd: PCA's mean squared residual, and the forest's isolation."""
         squares, there = self._residuals(samples)
         residual = squares.sum(axis=1) / np.maximum(there.sum(axis=1), 1)
         return {"pca": residual, "isolation forest": -self.forest.score_samples(_flat(samples))}

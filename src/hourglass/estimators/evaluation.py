@@ -19,7 +19,8 @@ def evaluate(
 ) -> dict[str, Any]:
     """Judge the model's flags and scores on rows whose truth is known: `labels` (rows,), True = anomaly.
 
-    `rate` is the false-alarm rate of the threshold (default: as fitted). The baselines are fitted on `train`, or, without
+    `rate` is the false-alarm rate of the threshold (default: as fitted). The baselines are fitted on `train`, or,
+    without
     it, on the evaluated rows themselves. A figure that the labels leave undefined is None, with a notice.
     """
     found = model.detect(data, rate=rate, reasons="none")

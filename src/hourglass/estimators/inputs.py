@@ -29,7 +29,12 @@ def as_data(estimator: Any, X: Any, *, fitting: bool, whole_series: bool) -> Dat
         return np.asarray(X, dtype=np.float64)
     return np.asarray(
         validate_data(
-            estimator, X, reset=fitting, dtype=(np.float64, np.float32), ensure_all_finite="allow-nan", ensure_min_samples=2 if fitting else 1
+            estimator,
+            X,
+            reset=fitting,
+            dtype=(np.float64, np.float32),
+            ensure_all_finite="allow-nan",
+            ensure_min_samples=2 if fitting else 1,
         )
     )
 

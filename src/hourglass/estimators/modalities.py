@@ -14,22 +14,20 @@ from hourglass.data.formats import FormatSettings
 from hourglass.estimators.base import BaseAutoencoder
 from hourglass.settings import Detection, Training
 
-_PARAMETERS = """
+
+class TableAutoencoder(BaseAutoencoder):
+    """Learns the rows of a table: numbers, flags, categories and dates, with missing cells.
+
     Parameters
     ----------
-    kind : name, or names joined by `+` (see `hourglass.core.kinds.KINDS`).
+    kind : name, or names joined by `+` (see `hourglass.core.kinds.KINDS`); default masked-cell.
     recipe : name of a recipe to start from instead of a kind.
     latent, layers : size of a code; widths of the hidden layers. Default: by rule from the data's size.
-    {format_words}
+    scaling : standard, min-max, quantile or none.
     epochs, batch_size, learning_rate, seed, device : see `hourglass.settings.Training`.
     network, corruption, bottleneck, loss, penalties, format, training, detection :
         a part's settings, its name, or a dict of its options; what is left out is the kind's own.
-"""
 
-
-class TableAutoencoder(BaseAutoencoder):
-    __doc__ = f"""Learns the rows of a table: numbers, flags, categories and dates, with missing cells.
-{_PARAMETERS.format(format_words="scaling : standard, min-max, quantile or none.")}
     Examples
     --------
     >>> import numpy as np
@@ -73,16 +71,24 @@ class TableAutoencoder(BaseAutoencoder):
 
 
 class SeriesAutoencoder(BaseAutoencoder):
-    __doc__ = f"""Learns windows of a series, of one channel or many.
+    """Learns windows of a series, of one channel or many.
 
     A 2-d array is one window a row, rows independent. A 1-d array, a frame with a time column, or a 3-d array
     (series, step, channel) is cut into windows.
-{_PARAMETERS.format(format_words='window, scaling : steps ("48"), a calendar length ("1d"), or "row"; standard, min-max, quantile or none.')}
+
+    Parameters
+    ----------
+    kind : name, or names joined by `+` (see `hourglass.core.kinds.KINDS`); default denoising.
+    recipe, latent, layers, scaling : as for `TableAutoencoder`.
+    window : steps (48), a calendar length ("1d"), or "row": each row of the data is one. Default: by rule.
+    epochs, batch_size, learning_rate, seed, device : see `hourglass.settings.Training`.
+    network, corruption, bottleneck, loss, penalties, format, training, detection : as for `TableAutoencoder`.
+
     Examples
     --------
     >>> import numpy as np
     >>> day = np.sin(np.arange(24 * 60) * 2 * np.pi / 24)
-    >>> model = SeriesAutoencoder(kind="plain", window="24", latent=2, epochs=30).fit(day)
+    >>> model = SeriesAutoencoder(kind="plain", window=24, latent=2, epochs=30).fit(day)
     >>> model.transform(day).shape[1]
     2
     """

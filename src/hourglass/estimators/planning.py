@@ -58,9 +58,14 @@ def _base(modality: str, recipe: str | None, kind: str | None) -> Experiment:
         return experiment(modality, kind)
     document = recipes.load(recipe)["experiment"]
     if document.get("modality", "table") != modality:
-        raise UsageError(f"the recipe {recipe!r} is for the modality {document.get('modality')}, not {modality}", how="leave --modality out")
+        raise UsageError(
+            f"the recipe {recipe!r} is for the modality {document.get('modality')}, not {modality}",
+            how="leave --modality out",
+        )
     if kind is not None:
-        raise UsageError(f"both a recipe ({recipe}) and a kind ({kind}) were given", how="a recipe has its own kind: leave one out")
+        raise UsageError(
+            f"both a recipe ({recipe}) and a kind ({kind}) were given", how="a recipe has its own kind: leave one out"
+        )
     return Experiment.from_json(document)
 
 
@@ -80,6 +85,8 @@ def _changed_penalties(penalties: tuple[Penalty, ...], changes: Mapping[str, Any
     for key, value in changes.items():
         name, _, option = key.partition("__")
         if name not in by_name:
-            raise UsageError(f"there is no penalty {name!r} here", how=f"this autoencoder has: {', '.join(by_name) or 'none'}")
+            raise UsageError(
+                f"there is no penalty {name!r} here", how=f"this autoencoder has: {', '.join(by_name) or 'none'}"
+            )
         by_name[name] = by_name[name].replace(**{option: value})
     return tuple(by_name.values())

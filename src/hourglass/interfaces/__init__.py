@@ -1,1 +1,1 @@
-"""The edges: command line, report and demo. Every third-party framework stops here; nothing inside imports from this folder."""
+"""The edges: command line, report and demo. Every third-party framework stops here; nothing inside imports these."""

@@ -48,7 +48,9 @@ def thinned(values: np.ndarray, most: int = MOST_POINTS) -> np.ndarray:
     low = np.where(np.isnan(values), np.inf, values)
     high = np.where(np.isnan(values), -np.inf, values)
     stretches = list(zip(edges[:-1], edges[1:], strict=True))
-    chosen = [start + pick for start, end in stretches for pick in (np.argmin(low[start:end]), np.argmax(high[start:end]))]
+    chosen = [
+        start + pick for start, end in stretches for pick in (np.argmin(low[start:end]), np.argmax(high[start:end]))
+    ]
     return np.unique(chosen)
 
 
@@ -71,7 +73,14 @@ def training_curve(term: str, training: Sequence[float], held_out: Sequence[floa
     courses = [("training rows", training, "--blue", "solid"), ("held-out rows", held_out, "--orange", "dash")]
     drawn = [course for course in courses if len(course[1])]
     data = [
-        _line(np.arange(1, len(values) + 1), np.asarray(values), name, colour, dash=dash, mode="lines+markers" if len(values) < 3 else "lines")
+        _line(
+            np.arange(1, len(values) + 1),
+            np.asarray(values),
+            name,
+            colour,
+            dash=dash,
+            mode="lines+markers" if len(values) < 3 else "lines",
+        )
         for name, values, colour, dash in drawn
     ]
     every = np.concatenate([np.asarray(values, dtype=np.float64) for _, values, _, _ in drawn])
@@ -93,7 +102,16 @@ def score_histogram(groups: Sequence[Line], threshold: float, flagged: np.ndarra
     if len(flagged):
         ticks = {"symbol": "line-ns-open", "size": 14, "color": "--orange", "line": {"width": 2}}
         found = flagged[thinned(flagged)]
-        data.append({"type": "scatter", "mode": "markers", "x": plain(found), "y": [0] * len(found), "name": "flagged", "marker": ticks})
+        data.append(
+            {
+                "type": "scatter",
+                "mode": "markers",
+                "x": plain(found),
+                "y": [0] * len(found),
+                "name": "flagged",
+                "marker": ticks,
+            }
+        )
     layout = _layout("anomaly score" + (" (log scale)" if log else ""), "share of rows (%)")
     layout["xaxis"]["type"] = "log" if log else "linear"
     layout["yaxis"]["rangemode"] = "tozero"
@@ -118,7 +136,14 @@ def blame_bars(names: Sequence[str], shares: Sequence[float], caption: str) -> F
     return Figure({"data": [bars], "layout": layout}, 110 + 24 * len(names), caption)
 
 
-def latent_map(points: np.ndarray, score: np.ndarray, flagged: np.ndarray, names: Sequence[str], axes: tuple[str, str], caption: str) -> Figure:
+def latent_map(
+    points: np.ndarray,
+    score: np.ndarray,
+    flagged: np.ndarray,
+    names: Sequence[str],
+    axes: tuple[str, str],
+    caption: str,
+) -> Figure:
     """Codes as points in the plane, coloured by score; flagged ones ringed."""
     low, high = np.quantile(score, [0.0, 0.98])
     colours = {
@@ -148,7 +173,14 @@ def latent_map(points: np.ndarray, score: np.ndarray, flagged: np.ndarray, names
     return Figure({"data": data, "layout": _layout(*axes)}, 420, caption)
 
 
-def time_line(times: np.ndarray, lines: Sequence[Line], score: Line, threshold: float, spans: Sequence[tuple[Any, Any]], caption: str) -> Figure:
+def time_line(
+    times: np.ndarray,
+    lines: Sequence[Line],
+    score: Line,
+    threshold: float,
+    spans: Sequence[tuple[Any, Any]],
+    caption: str,
+) -> Figure:
     """Channels above one another, the anomaly score under them, spans of time shaded through all of them."""
     stacked = [*lines, score]
     layout = _layout("time" if times.dtype.kind not in "fiu" else "step", "")
@@ -160,7 +192,10 @@ def time_line(times: np.ndarray, lines: Sequence[Line], score: Line, threshold: 
         top = 1 - place * height
         layout[f"yaxis{axis}"] = _axis(label(line.name, 24)) | {"domain": [top - 0.86 * height, top]}
         drawn = thinned(line.values)
-        data.append(_line(times[drawn], line.values[drawn], line.name, "--orange" if line is score else "--blue") | {"yaxis": f"y{axis}"})
+        data.append(
+            _line(times[drawn], line.values[drawn], line.name, "--orange" if line is score else "--blue")
+            | {"yaxis": f"y{axis}"}
+        )
     last = f"y{len(stacked)}" if len(stacked) > 1 else "y"
     layout["xaxis"]["anchor"] = last
     if times.dtype.kind not in "fiu":
@@ -171,7 +206,9 @@ def time_line(times: np.ndarray, lines: Sequence[Line], score: Line, threshold: 
     return Figure({"data": data, "layout": layout}, 90 + 150 * len(stacked), caption)
 
 
-def window_figure(channel: str, x: np.ndarray, value: np.ndarray, expected: np.ndarray, x_title: str, caption: str) -> Figure:
+def window_figure(
+    channel: str, x: np.ndarray, value: np.ndarray, expected: np.ndarray, x_title: str, caption: str
+) -> Figure:
     """One channel of one window, what was expected drawn over what was there."""
     data = [
         _line(x, value, "given", "--blue"),
@@ -180,7 +217,9 @@ def window_figure(channel: str, x: np.ndarray, value: np.ndarray, expected: np.n
     return Figure({"data": data, "layout": _layout(x_title, label(channel))}, 260, caption)
 
 
-def _line(x: np.ndarray, y: np.ndarray, name: str, colour: str, dash: str = "solid", mode: str = "lines") -> dict[str, Any]:
+def _line(
+    x: np.ndarray, y: np.ndarray, name: str, colour: str, dash: str = "solid", mode: str = "lines"
+) -> dict[str, Any]:
     style = {"color": colour, "width": 1.6, "dash": dash}
     return {"type": "scatter", "mode": mode, "x": plain(x), "y": plain(y), "name": label(name), "line": style}
 
@@ -218,7 +257,15 @@ def _axis(title: str) -> dict[str, Any]:
 
 
 def _upright(x: float, colour: str) -> dict[str, Any]:
-    return {"type": "line", "yref": "paper", "x0": x, "x1": x, "y0": 0, "y1": 1, "line": {"color": colour, "width": 1.5, "dash": "dot"}}
+    return {
+        "type": "line",
+        "yref": "paper",
+        "x0": x,
+        "x1": x,
+        "y0": 0,
+        "y1": 1,
+        "line": {"color": colour, "width": 1.5, "dash": "dot"},
+    }
 
 
 def _level(y: float, axis: str) -> dict[str, Any]:

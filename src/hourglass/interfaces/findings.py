@@ -1,198 +1,346 @@
-"""What a detection found, for people and for programs: a table of scores, reasons in words, events, one JSON document."""
+"""The first half of a report: what is odd, when, and why, in the user's own units."""
 
 from __future__ import annotations
 
-import dataclasses
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from hourglass.core.fitted import Detection, FittedModel, Reason
-from hourglass.data.events import Event, find_events, row_label
-from hourglass.data.series import SeriesFormat
-from hourglass.data.windows import Windows
-from hourglass.interfaces.words import reason_words, share_words
+from hourglass.data.column_kinds import read_numbers
+from hourglass.data.events import Event, find_events
+from hourglass.data.formats import Data
+from hourglass.data.samples import Frame, Packed
+from hourglass.data.series import Sampling, SeriesFormat
+from hourglass.interfaces.figures import Line, blame_bars, time_line, window_figure
+from hourglass.interfaces.page import Block, Facts, Part, Table, Text
+from hourglass.interfaces.words import counted, number_words, pair_words, reason_words, share_words
 
-MOST_NAMES, MOST_REASONS = 10, 3
+MOST_ROWS = 12
+MOST_CHANNELS = 6
+_EXPLAINED = 5
+_BLAMED = 500
+_WINDOWS = 3
 
 
 @dataclass(frozen=True)
-class Findings:
-    """A detection with its reasons for every row and its events."""
+class Subject:
+    """What a report is about: a model, the data it judged, and what it said. A sample is a row, or a window of a series."""
 
     model: FittedModel
+    data: Data
     detection: Detection
-    windows: dict[int, str]
-    """The window that speaks for a row, in words, where a series was cut into windows."""
-    events: list[Event]
-    rate: float
-    """The false-alarm rate asked for."""
+    packed: Packed
+    train: Data | None = None
+    labels: np.ndarray | None = None
+    """For each input row whether it is known to be an anomaly."""
 
     @property
-    def timed(self) -> bool:
-        """Whether rows are known by their time."""
-        return getattr(_places(self.detection), "times", None) is not None
+    def series(self) -> SeriesFormat | None:
+        """The format, where it is a series'."""
+        return self.model.format if isinstance(self.model.format, SeriesFormat) else None
 
     @property
-    def anomalies(self) -> np.ndarray:
-        """The flagged rows."""
-        return np.flatnonzero(self.detection.is_anomaly)
+    def is_cut(self) -> bool:
+        """Whether samples are windows cut from a series, so that they have times and input rows have not."""
+        return self.packed.places is not None
 
-    def row_name(self) -> str:
-        return "time" if self.timed else "row"
+    @property
+    def noun(self) -> str:
+        return "window" if self.is_cut else "row"
 
-    def table(self) -> pa.Table:
-        """One line an input row, in input order."""
-        found = self.detection
-        columns = {
-            self.row_name(): found.rows.index,
-            "anomaly_score": found.rows.score,
-            "p_value": found.p_value,
-            "is_anomaly": found.is_anomaly,
-        }
-        if _places(found) is not None:
-            columns["covered"] = found.rows.covered
-        return pa.table({**columns, "reasons": [self.words(row) for row in range(len(found.is_anomaly))]})
+    @property
+    def score(self) -> np.ndarray:
+        return self.detection.samples
 
-    def words(self, row: int) -> str:
-        """A row's top reasons as text; empty where none were asked for."""
-        reasons = "; ".join(with_share(reason) for reason in self.detection.reasons.get(row, ())[:MOST_REASONS])
-        return f"{self.windows[row]}: {reasons}" if reasons and row in self.windows else reasons
+    @cached_property
+    def flagged(self) -> np.ndarray:
+        """Samples above the threshold."""
+        return np.asarray(self.score > self.detection.threshold.value)
 
-    def document(self) -> dict[str, Any]:
-        """Everything found, as JSON values."""
-        found, calibration = self.detection, self.model.calibration
-        series = {"events": [self._event(event) for event in self.events]} if _places(found) is not None else {}
-        return {
-            "rows": len(found.is_anomaly),
-            "anomalies": [self._anomaly(int(row)) for row in self.anomalies],
-            **series,
-            "threshold": found.threshold.value,
-            "false_alarm_rate": self.rate,
-            "reachable_rate": found.threshold.reachable_rate,
-            "calibrated_on": calibration.source,
-            "calibration_rows": len(calibration.scores),
-        }
+    @cached_property
+    def order(self) -> np.ndarray:
+        """Samples, the oddest first."""
+        return np.argsort(-self.score, kind="stable")
 
-    def _anomaly(self, row: int) -> dict[str, Any]:
-        found = self.detection
-        window = {"window": self.windows[row]} if row in self.windows else {}
-        return {
-            "row": row,
-            **({"time": row_label(found.rows.index, row)} if self.timed else {}),
-            "anomaly_score": float(found.rows.score[row]),
-            "p_value": float(found.p_value[row]),
-            **window,
-            "reasons": [dataclasses.asdict(reason) for reason in found.reasons.get(row, ())],
-        }
+    @cached_property
+    def events(self) -> list[Event]:
+        """Events, the strongest first."""
+        rows = self.detection.rows
+        found = find_events(self.detection.is_anomaly, rows.score, rows.index)
+        return sorted(found, key=lambda event: -event.peak_score)
 
-    def _event(self, event: Event) -> dict[str, Any]:
-        return {
-            "start": event.start_label,
-            "end": event.end_label,
-            "peak": event.peak_label,
-            "peak_score": event.peak_score,
-            "reasons": self.words(event.peak),
-        }
+    def name(self, sample: int) -> str:
+        """A sample in words."""
+        return self.series.window_label(self.packed.places, sample) if self.series else f"row {sample:,}"
 
-    def summary(self) -> str:
-        """What was found, in one sentence that names the first ones."""
-        names, kind, total = self._named()
-        counted = f"{len(names)} {'anomaly' if len(names) == 1 else 'anomalies'}" if names else "no anomalies"
-        more = f" and {len(names) - MOST_NAMES} more" if len(names) > MOST_NAMES else ""
-        listing = f": {', '.join(names[:MOST_NAMES])}{more}" if names else ""
-        return f"found {counted} in {total:,} {kind} at a false-alarm rate of {self.rate:g}{listing}"
-
-    def _named(self) -> tuple[list[str], str, int]:
-        """The anomalies' names, what they are counted among, and how many of those there are."""
-        form, rows = self.model.format, len(self.detection.is_anomaly)
-        if not isinstance(form, SeriesFormat) or form.schema.whole:
-            return [f"row {row}" for row in self.anomalies], "rows", rows
-        if form.rule.stride >= form.rule.steps:
-            names = list(dict.fromkeys(self.windows[int(row)] for row in self._in_time_order()))
-            return names, "days" if form.rule.word == "1d" else f"windows of {form.rule.word}", len(self.detection.samples)
-        return [_span(event) for event in self.events], "rows", rows
-
-    def _in_time_order(self) -> list[int]:
-        places = _places(self.detection)
-        return sorted(self.anomalies.tolist(), key=lambda row: int(places.slots[row]) if places is not None else row)
-
-    def event_lines(self) -> list[str]:
-        """The events with start, end, peak and the peak's reasons, one a line."""
-        lines = [f"  {_span(event)}, peak {event.peak_label} (score {event.peak_score:.3g})" for event in self.events]
-        more = len(lines) - MOST_NAMES
-        return lines[:MOST_NAMES] + ([f"  and {more} more events"] if more > 0 else [])
-
-    def reason_lines(self) -> list[str]:
-        """The oddest rows with their reasons, one a line, where rows are samples."""
-        if _places(self.detection) is not None:
-            return []
-        oddest = sorted(self.anomalies.tolist(), key=lambda row: -self.detection.rows.score[row])
-        return [f"  row {row}: {self.words(row)}" for row in oddest[:MOST_NAMES] if self.words(row)]
+    def reasons(self, samples: np.ndarray, most: int) -> list[list[Reason]]:
+        return self.model.explain(self.packed.samples[samples], most)
 
 
-def findings(model: FittedModel, detection: Detection, reasons: str, rate: float | None = None) -> Findings:
-    """The detection with reasons for its `flagged` rows, `all` of them or `none`. Fills `detection.reasons` for series."""
-    asked = model.experiment.detection.false_alarm_rate if rate is None else rate
-    places = _places(detection)
-    if places is None:
-        return Findings(model, detection, {}, [], asked)
-    owner = owners(places, detection.samples)
-    flagged = np.flatnonzero(detection.is_anomaly)
-    chosen = {"flagged": flagged, "all": np.flatnonzero(owner >= 0), "none": flagged[:0]}[reasons]
-    _explain(model, detection, owner, chosen)
-    named = np.union1d(flagged, chosen)
-    labels = {window: model.format.window_label(places, window) for window in np.unique(owner[named]).tolist()}  # type: ignore[attr-defined]
-    windows = {row: labels[window] for row, window in zip(named.tolist(), owner[named].tolist(), strict=True)}
-    return Findings(model, detection, windows, _events(model, detection, owner), asked)
+def headline(subject: Subject) -> str:
+    """What was found, in a sentence or two."""
+    count, noun = len(subject.score), subject.noun
+    if subject.is_cut:
+        found, whole = counted(len(subject.events), "stretch").replace("stretchs", "stretches"), counted(count, noun)
+        start = (
+            f"{found} in {whole} {'looks' if len(subject.events) == 1 else 'look'} odd"
+            if subject.events
+            else f"Nothing in {whole} looks odd"
+        )
+    else:
+        odd = int(subject.flagged.sum())
+        start = (
+            f"{odd:,} of {counted(count, noun)} {'looks' if odd == 1 else 'look'} odd"
+            if odd
+            else f"None of {counted(count, noun)} looks odd"
+        )
+    oddest = int(subject.order[0])
+    limit = subject.detection.threshold.value
+    where = "above" if subject.score[oddest] > limit else "not above"
+    first = subject.reasons(np.array([oddest]), 1)[0][0]
+    score, threshold = pair_words(float(subject.score[oddest]), limit)
+    return f"{start}. The oddest is {subject.name(oddest)}, its score of {score} {where} the threshold of {threshold}: {reason_words(first)}."
 
 
-def owners(places: Windows, scores: np.ndarray) -> np.ndarray:
-    """For each input row, the window with the highest score that covers it; -1 where none does."""
-    owner = np.full(places.total, -1)
-    for window in np.argsort(scores, kind="stable"):
-        start = places.starts[window]
-        owner[start : start + places.steps] = window
-    return owner[places.slots]
+def found_part(subject: Subject) -> Part:
+    """How much was found, how much of it chance would give, and the oddest rows or events."""
+    threshold, calibration = subject.detection.threshold, subject.model.calibration
+    odd = int(subject.flagged.sum())
+    by_chance = threshold.reachable_rate * len(subject.score)
+    noun = "held-out samples" if calibration.source == "held-out rows" else calibration.source
+    facts = Facts(
+        [
+            (f"{len(subject.score):,}", f"{subject.noun}s scored"),
+            (f"{odd:,}", f"{subject.noun}s flagged"),
+            (number_words(threshold.value), "threshold of the anomaly score"),
+            (share_words(threshold.reachable_rate), "of normal samples may be flagged"),
+            (f"{len(calibration.scores):,}", f"{noun} set the threshold"),
+        ]
+    )
+    chance = f"If every {subject.noun} were normal, about {number_words(by_chance, 2)} of {len(subject.score):,} would still be flagged"
+    verdict = (
+        "; what is flagged here is more than that."
+        if odd > 2 * by_chance + 1
+        else "; what is flagged here is not clearly more."
+    )
+    return Part(
+        "What was found",
+        [facts, Text(chance + verdict), _event_table(subject) if subject.is_cut else _row_table(subject)],
+    )
 
 
-def _explain(model: FittedModel, detection: Detection, owner: np.ndarray, rows: np.ndarray) -> None:
-    windows = np.unique(owner[rows])
-    reasons = dict(zip(windows.tolist(), model.explain(_samples(detection, windows)), strict=True))
-    detection.reasons.update({row: reasons[window] for row, window in zip(rows.tolist(), owner[rows].tolist(), strict=True)})
+def _row_table(subject: Subject) -> Table:
+    chosen = subject.order[:MOST_ROWS]
+    truth = ["known as"] if subject.labels is not None else []
+    rows = [
+        [
+            subject.name(int(i)),
+            number_words(float(subject.score[i])),
+            number_words(float(subject.detection.p_value[i]), 2),
+            "flagged" if subject.flagged[i] else "",
+            *(["anomaly" if subject.labels[i] else "normal"] if subject.labels is not None else []),
+            "; ".join(map(reason_words, reasons)),
+        ]
+        for i, reasons in zip(chosen, subject.reasons(chosen, 3), strict=True)
+    ]
+    header = ["row", "score", "p-value", "", *truth, "strongest reasons"]
+    return Table(
+        header, rows, frozenset({1, 2}), f"The {len(rows)} rows with the highest scores; rows are counted from 0."
+    )
 
 
-def _events(model: FittedModel, detection: Detection, owner: np.ndarray) -> list[Event]:
-    """Flagged runs; the peak is the worst step, since the rows of one window all have its score."""
-    rows = np.flatnonzero(detection.is_anomaly)
-    if not len(rows):
+def _event_table(subject: Subject) -> Table | Text:
+    if not subject.events:
+        return Text("No stretch of the series scored above the threshold.")
+    p_value = subject.detection.p_value
+    rows = [
+        [
+            event.start_label,
+            event.end_label,
+            event.peak_label,
+            number_words(event.peak_score),
+            number_words(float(p_value[event.peak]), 2),
+        ]
+        for event in subject.events[:MOST_ROWS]
+    ]
+    more = f" (the strongest {MOST_ROWS} of {len(subject.events):,})" if len(subject.events) > MOST_ROWS else ""
+    return Table(
+        ["from", "to", "peak", "score at peak", "p-value"],
+        rows,
+        frozenset({3, 4}),
+        f"Events{more}, the strongest first.",
+    )
+
+
+def time_part(subject: Subject) -> Part:
+    """The whole series, its channels above the anomaly score, events shaded."""
+    rows = subject.detection.rows
+    order = pc.array_sort_indices(rows.index).to_numpy()
+    times = _times(rows.index)
+    lines = channel_lines(subject)
+    blame = _channel_blame(subject)
+    chosen = np.sort(np.argsort(-blame, kind="stable")[:MOST_CHANNELS])
+    drawn = [Line(lines[i].name, lines[i].values[order]) for i in chosen]
+    spans = [(_plain_time(times[event.start]), _plain_time(times[event.end])) for event in subject.events]
+    score = np.where(rows.covered, rows.score, np.nan)[order]
+    caption = "Shaded: stretches above the threshold (dotted line)."
+    if len(lines) > MOST_CHANNELS:
+        caption += f" Drawn are the {MOST_CHANNELS} of {len(lines)} channels with the largest errors."
+    return Part(
+        "Time line",
+        [
+            time_line(
+                times[order], drawn, Line("anomaly score", score), subject.detection.threshold.value, spans, caption
+            )
+        ],
+    )
+
+
+def windows_part(subject: Subject, form: SeriesFormat) -> Part:
+    """The oddest windows that do not overlap, with what was expected over what was there."""
+    chosen = _oddest_apart(subject)
+    errors, expected = subject.model.cell_errors(subject.packed.samples[chosen])
+    blocks: list[Block] = []
+    for window, error, guess in zip(chosen, errors, expected, strict=True):
+        given = _in_units(form, subject.packed.samples[window])
+        guessed = _in_units(form, guess)
+        channels = np.argsort(-error.reshape(given.shape).sum(axis=0), kind="stable")[:_WINDOWS]
+        place = f"{subject.name(int(window))}, score {number_words(float(subject.score[window]))}"
+        x, unit = _window_axis(form)
+        for i in channels:
+            caption = f"{place}: {form.schema.channels[i]}." if len(form.schema.channels) > 1 else f"{place}."
+            blocks.append(
+                window_figure(
+                    form.schema.channels[i], x, given[:, i], guessed[:, i], unit, caption[0].upper() + caption[1:]
+                )
+            )
+    return Part("The oddest windows, and what was expected", blocks)
+
+
+def why_part(subject: Subject) -> Part:
+    """Which cells make the flagged samples odd, altogether and one by one."""
+    chosen = _blamed(subject)
+    which = "flagged" if subject.flagged.any() else "highest-scored"
+    names, shares = _cell_blame(subject, chosen)
+    top = np.argsort(-shares, kind="stable")[:15]
+    caption = f"Where the error of the {counted(len(chosen), which + ' ' + subject.noun)} lies, each {subject.noun} counted alike."
+    if len(names) > len(top):
+        caption += f" The first {len(top)} of {len(names):,} are shown."
+    figure = blame_bars([names[i] for i in top], shares[top].tolist(), caption)
+    few = subject.order[:_EXPLAINED]
+    rows = [
+        [
+            subject.name(int(i)) if not place else "",
+            reason.cell,
+            *pair_words(reason.value, reason.expected),
+            share_words(reason.share),
+        ]
+        for i, reasons in zip(few, subject.reasons(few, 5), strict=True)
+        for place, reason in enumerate(reasons)
+    ]
+    header = [subject.noun, "cell", "given", "expected", "share of error"]
+    table = Table(
+        header,
+        rows,
+        frozenset({2, 3, 4}),
+        f"The {counted(len(few), 'oddest ' + subject.noun)}, cell by cell, in units of the data.",
+    )
+    return Part("Why", [figure, table])
+
+
+def _blamed(subject: Subject) -> np.ndarray:
+    """The flagged samples, or the oddest ones where none is."""
+    return subject.order[: min(int(subject.flagged.sum()) or MOST_ROWS, _BLAMED)]
+
+
+def _cell_blame(subject: Subject, chosen: np.ndarray) -> tuple[list[str], np.ndarray]:
+    """Names and mean shares of the error: of each cell, or of each channel where there are several."""
+    shares = _shares(subject, chosen)
+    if subject.series and len(subject.series.schema.channels) > 1:
+        channels = list(subject.series.schema.channels)
+        return channels, shares.reshape(-1, len(channels)).sum(axis=0)
+    return subject.model.format.cell_names(), shares
+
+
+def _channel_blame(subject: Subject) -> np.ndarray:
+    if subject.series is None:
+        return np.empty(0)
+    return _shares(subject, _blamed(subject)).reshape(-1, len(subject.series.schema.channels)).sum(axis=0)
+
+
+def _shares(subject: Subject, chosen: np.ndarray) -> np.ndarray:
+    errors = subject.model.cell_errors(subject.packed.samples[chosen])[0].astype(np.float64)
+    return np.asarray((errors / np.maximum(errors.sum(axis=1, keepdims=True), 1e-30)).mean(axis=0))
+
+
+def channel_lines(subject: Subject) -> list[Line]:
+    """Each channel's values in units, in the order of the input rows."""
+    if subject.series is None:
         return []
-    places, windows = _places(detection), np.unique(owner[rows])
-    errors = model.cell_errors(_samples(detection, windows))[0].reshape(len(windows), places.steps, -1).mean(axis=2)
-    steps = np.zeros(len(owner))
-    steps[rows] = errors[np.searchsorted(windows, owner[rows]), places.slots[rows] - places.starts[owner[rows]]]
-    events = find_events(detection.is_anomaly, steps, detection.rows.index)
-    return [dataclasses.replace(event, peak_score=float(detection.rows.score[event.peak])) for event in events]
+    schema = subject.series.schema
+    if isinstance(subject.data, Frame):
+        frame = subject.data
+        values = [read_numbers(frame, name) for name in schema.columns or _numbered(frame, len(schema.channels))]
+    else:
+        table = np.asarray(subject.data, dtype=np.float64).reshape(len(subject.detection.rows.score), -1)
+        values = list(np.delete(table, schema.empty, axis=1).T)
+    return [Line(name, value) for name, value in zip(schema.channels, values, strict=True)]
 
 
-def _places(detection: Detection) -> Any:
-    return None if detection.packed is None else detection.packed.places
+def _numbered(frame: Frame, count: int) -> list[str]:
+    """The columns of a frame that stand for an array's channels, by position."""
+    names: list[str] = frame.table.column_names
+    return names[-count:]
 
 
-def _samples(detection: Detection, windows: np.ndarray) -> np.ndarray:
-    return detection.packed.samples[windows] if detection.packed is not None else np.empty(0)
+def _oddest_apart(subject: Subject) -> list[int]:
+    places = subject.packed.places
+    chosen: list[int] = []
+    for window in subject.order.tolist():
+        if places is None or all(
+            abs(int(places.starts[window] - places.starts[other])) >= places.steps for other in chosen
+        ):
+            chosen.append(window)
+        if len(chosen) == _WINDOWS:
+            break
+    return chosen
 
 
-def _span(event: Event) -> str:
-    return event.start_label if event.start == event.end else f"{event.start_label} to {event.end_label}"
+def _in_units(form: SeriesFormat, sample: np.ndarray) -> np.ndarray:
+    values = [np.nan if value is None else value for value in form.cells_in_units(sample)]
+    return np.array(values, dtype=np.float64).reshape(form.layout.shape)
 
 
-def with_share(reason: Reason) -> str:
-    """One reason as a person says it, with its part of the whole error.
+def _window_axis(form: SeriesFormat) -> tuple[np.ndarray, str]:
+    """Positions within a window and their unit in words."""
+    steps = np.arange(form.rule.steps)
+    sampling: Sampling | None = form.sampling
+    if sampling is None or not sampling.clock:
+        return steps, "step of the window"
+    whole = sampling.step * form.rule.steps
+    unit, seconds = next(
+        (unit, seconds)
+        for unit, seconds in (("days", 86400), ("hours", 3600), ("minutes", 60), ("seconds", 1))
+        if whole >= 2 * seconds or seconds == 1
+    )
+    return steps * sampling.step / seconds, f"{unit} from the window's start"
 
-    >>> with_share(Reason("amount", 14000.0, 1210.0, 0.618))
-    'amount: 14,000 where 1,210 was expected (62 %)'
-    """
-    return f"{reason.cell}:{reason_words(reason).removeprefix(reason.cell)} ({share_words(reason.share)})"
+
+def _times(index: pa.Array) -> np.ndarray:
+    """Times for an axis: ISO words of the clock on the wall, or numbers."""
+    if isinstance(index, pa.ChunkedArray):
+        index = index.combine_chunks()
+    if not (pa.types.is_timestamp(index.type) or pa.types.is_date(index.type)):
+        return np.asarray(index.to_numpy(zero_copy_only=False))
+    local = pc.local_timestamp(index) if getattr(index.type, "tz", None) else index
+    moments = local.to_numpy(zero_copy_only=False).astype("datetime64[ms]")
+    return np.datetime_as_string(moments, unit="s" if (moments.astype(np.int64) % 1000 == 0).all() else "ms")
+
+
+def _plain_time(time: Any) -> Any:
+    return time.item() if hasattr(time, "item") else time

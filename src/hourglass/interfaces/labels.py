@@ -56,14 +56,13 @@ def normal_rows(data: Data, label: str, normal: str) -> np.ndarray:
     column = label_column(data, label)
     mask = equal_to(column, normal)
     if not mask.any():
-        raise DataError(
-            f"no row of column {label!r} equals {normal!r}", where=_source(data), how=f"its values are {_values(column)}"
-        )
+        how = f"its values are {_values(column)}"
+        raise DataError(f"no row of column {label!r} equals {normal!r}", where=_source(data), how=how)
     return mask
 
 
 def anomaly_labels(data: Data, label: str, normal: str | None) -> np.ndarray:
-    """Which rows are anomalies: all whose label is not `normal`; without it the labels must be 0 and 1, or false and true."""
+    """Which rows are anomalies: those not labelled `normal`; without it labels must be 0 and 1, or false and true."""
     column = label_column(data, label)
     if column.null_count:
         row = int(np.flatnonzero(np.asarray(column.is_null()))[0])
@@ -76,7 +75,8 @@ def anomaly_labels(data: Data, label: str, normal: str | None) -> np.ndarray:
     if any(_key(word) not in known for word in words):
         what = f"column {label!r} holds {_values(column)}: which of them is normal?"
         raise UsageError(what, where=_source(data), how="name it with --normal VALUE")
-    return np.logical_or.reduce([equal_to(pc.utf8_lower(column.cast(pa.string())), word) for word in _ODD])
+    lower = pc.utf8_lower(column.cast(pa.string()))
+    return np.asarray(np.logical_or.reduce([equal_to(lower, word) for word in _ODD]))
 
 
 def only(frame: Frame, mask: np.ndarray, words: str) -> Frame:

@@ -1,4 +1,4 @@
-"""From what was asked to a fitted detector: the modality is found out, the options become parameters, the rows are chosen."""
+"""From what was asked to a fitted detector: the modality is found out, options become parameters, rows are chosen."""
 
 from __future__ import annotations
 
@@ -43,8 +43,8 @@ class Nobody:
     def epoch(self, epoch: int, epochs: int, terms: dict[str, float]) -> None: ...
 
 
-def learn(request: Learning, data: Data, listener: Listener) -> AnomalyDetector:
-    """A detector fitted to `data` as the request says; its model's card remembers the label."""
+def learn(request: Learning, data: Data, listener: Listener) -> tuple[AnomalyDetector, Data]:
+    """A detector fitted to `data` as the request says, and the rows it learned from; its card remembers the label."""
     from hourglass.estimators.anomaly import AnomalyDetector
 
     modality, why = choose_modality(request, data)
@@ -56,19 +56,20 @@ def learn(request: Learning, data: Data, listener: Listener) -> AnomalyDetector:
     rate = plan.detection.false_alarm_rate if request.false_alarm_rate is None else request.false_alarm_rate
     detector = AnomalyDetector(estimator, rate, request.threshold or plan.detection.threshold)
     whole = modality == "table" or getattr(plan.format, "window", None) == ROW
-    detector.fit(_training_data(request, data, whole, listener), report=listener.epoch)
+    train = _training_data(request, data, whole, listener)
+    detector.fit(train, report=listener.epoch)
     if detector.model_.history.stopped == "interrupted" and not detector.model_.history.best_epoch:
         raise KeyboardInterrupt  # no epoch was finished: the weights are still random
     if request.label:
         detector.model_.card["label"] = {"column": request.label, "normal": request.normal}
-    return detector
+    return detector, train
 
 
 def choose_modality(request: Learning, data: Data) -> tuple[str, str]:
     """What the data are, and a sentence that says why where nobody named it."""
     if not isinstance(data, Frame) and data.ndim > 3:
         what = f"got an array of {data.ndim} dimensions, wanted at most 3 (series, step, channel)"
-        raise DataError(what, where=request.data if hasattr(request, "data") else "", how="reshape it to rows and columns")
+        raise DataError(what, how="reshape it to rows and columns")
     named = request.modality or (request.recipe and recipes.load(request.recipe)["experiment"].get("modality", "table"))
     found, why = (named, "") if named else _found_modality(request, data)
     if found == "table" and (request.window or request.time):
@@ -159,7 +160,8 @@ def _training_data(request: Learning, data: Data, whole: bool, listener: Listene
         listener.note(f"training on all rows, whatever their {request.label!r}: --normal VALUE keeps to normal ones")
         return data
     mask = normal_rows(data, request.label, request.normal)
-    listener.note(f"training on the {np.count_nonzero(mask):,} of {len(mask):,} rows whose {request.label!r} is {request.normal}")
+    chosen = f"rows whose {request.label!r} is {request.normal}"
+    listener.note(f"training on the {np.count_nonzero(mask):,} of {len(mask):,} {chosen}")
     if whole or data.unnamed:
-        return only(data, mask, f"rows whose {request.label!r} is {request.normal}")
+        return only(data, mask, chosen)
     return blanked(data, mask, find_time(data, request.time, (request.label,), []))

@@ -1,10 +1,11 @@
-"""One function a verb, each from a request to an outcome: the command line calls these, and so does whatever comes beside it.
+"""One function a verb, each from a request to an outcome: the command line calls these, and so may any other edge.
 
 Applying a model needs no scikit-learn; fitting one does, and imports it then.
 """
 
 from __future__ import annotations
 
+import dataclasses
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,21 +13,20 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from hourglass.core.checkpoints import load_model, save_model
-from hourglass.core.fitted import CALIBRATED_ON, FittedModel
+from hourglass.core.checkpoints import load_model
+from hourglass.core.fitted import CALIBRATED_ON, Detection, FittedModel
 from hourglass.core.fitting import versions
-from hourglass.core.kinds import choose_device
 from hourglass.data.files import read
 from hourglass.data.formats import Data
 from hourglass.data.samples import Frame, unique_notices
 from hourglass.data.series import SeriesFormat
 from hourglass.data.writing import write_table
 from hourglass.errors import UsageError
-from hourglass.interfaces.findings import Findings, findings
 from hourglass.interfaces.labels import anomaly_labels, normal_rows, only
 from hourglass.interfaces.learning import Listener, Nobody, learn
 from hourglass.interfaces.options import Convert, Decode, Detect, Evaluate, Fit, Inspect
 from hourglass.interfaces.outputs import HTML, MODEL, SCORES, VALUES, check_place, in_order_of, read_codes, write_values
+from hourglass.interfaces.results import Findings, findings, judged_unseen
 
 _TRAINING = CALIBRATED_ON[2]
 
@@ -48,11 +48,13 @@ def fit(request: Fit, listener: Listener | None = None) -> Outcome:
     check_place(request.output, MODEL, "--output", request.data)
     check_place(request.report, HTML, "--report", request.data)
     data = _read(request.data, listener)
-    detector = learn(request, data, listener or Nobody())
+    detector, train = learn(request, data, listener or Nobody())
     path = detector.save(request.output)
     model: FittedModel = detector.model_
     if request.report:
-        _report(request.report, model, data, findings(model, model.detect(data), "flagged"), request.data)
+        found = model.detect(data)
+        found = judged_unseen(model, found) if train is data else found
+        _report(request.report, model, data, found, request.data, train)
     document = {"model": str(path), "output": str(path), "report": request.report, **describe(model)}
     document["notices"] = unique_notices([*_read_notices(data), *document["notices"]])
     return Outcome(document, model, _interrupted(model))
@@ -63,27 +65,29 @@ def detect(request: Detect, listener: Listener | None = None) -> Outcome:
     check_place(request.output, SCORES, "--output", request.data, request.model)
     check_place(request.report, HTML, "--report", request.data, request.model)
     check_place(request.save, MODEL, "--save", request.data)
-    listener = listener or Nobody()
     model = load_model(_model_path(request.model), request.device or "auto") if request.model else None
     data = _read(request.data, listener)
-    fitted_here = model is None
+    path, train, fit_notices = request.model, None, []
     if model is None:
-        detector = learn(request, data, listener)
+        detector, train = learn(request, data, listener or Nobody())
         model = detector.model_
-        saved = str(detector.save(request.save)) if request.save else None
-    found = _find(model, data, request)
+        path = str(detector.save(request.save)) if request.save else None
+        fit_notices = _fit_notices(model)
+    found = _find(model, data, request, train)
     if not request.json or request.output:
         write_table(found.table(), request.output)
     if request.report:
-        _report(request.report, model, data, found, request.data)
-    places = {"model": saved if fitted_here else request.model, "output": request.output, "report": request.report}
-    notices = [*_read_notices(data), *_detection_notices(found), *(_fit_notices(model) if fitted_here else ())]
-    document = {**found.document(), **places, "notices": unique_notices(notices), "versions": versions()}
-    return Outcome(document, model, fitted_here and _interrupted(model), found)
+        _report(request.report, model, data, found.detection, request.data, train)
+    document = {**found.document(), "model": path, "output": request.output, "report": request.report}
+    notices = [*_read_notices(data), *_detection_notices(found), *fit_notices]
+    document |= {"notices": unique_notices(notices), "versions": versions()}
+    return Outcome(document, model, train is not None and _interrupted(model), found)
 
 
-def _find(model: FittedModel, data: Data, request: Detect) -> Findings:
+def _find(model: FittedModel, data: Data, request: Detect, train: Data | None) -> Findings:
     detection = model.detect(data, request.false_alarm_rate, request.threshold, request.reasons)
+    if train is data:
+        detection = judged_unseen(model, detection, request.reasons)
     return findings(model, detection, request.reasons, request.false_alarm_rate)
 
 
@@ -123,8 +127,8 @@ def denoise(request: Convert, listener: Listener | None = None) -> Outcome:
     """Write the data with their noise removed, by a model that was trained to remove noise."""
     outcome = reconstruct(request, listener)
     if outcome.model.experiment.corruption.name == "none":
-        words = "the model was not trained to remove noise: this is its plain reconstruction (fit with --kind denoising)"
-        outcome.document["notices"].append(words)
+        words = "the model was not trained to remove noise, so this is its plain reconstruction"
+        outcome.document["notices"].append(f"{words}; fit with --kind denoising")
     return outcome
 
 
@@ -140,6 +144,7 @@ def evaluate(request: Evaluate, listener: Listener | None = None) -> Outcome:
     normal = request.normal or (remembered.get("normal") if label == remembered.get("column") else None)
     data = _read(request.data, listener)
     labels = anomaly_labels(data, label, normal)
+    data = _without_label(data, label, model)
     train = _normal_only(_read(request.train, listener), label, normal) if request.train else None
     result = evaluation.evaluate(model, data, labels, train=train, rate=request.false_alarm_rate)
     result["notices"] = unique_notices([*_read_notices(data), *result["notices"]])
@@ -189,7 +194,8 @@ def describe(model: FittedModel) -> dict[str, Any]:
 def _columns(model: FittedModel) -> dict[str, Any] | list[dict[str, str]]:
     form = model.format
     if isinstance(form, SeriesFormat):
-        window = f"{form.rule.steps} steps" if form.rule.word.endswith("steps") else f"{form.rule.word} ({form.rule.steps} steps)"
+        steps = f"{form.rule.steps} steps"
+        window = steps if form.rule.calendar is None else f"{form.rule.word} ({steps})"
         return {"channels": list(form.schema.channels), "time": form.schema.time, "window": window}
     return [{"name": cell.name, "kind": cell.kind} for cell in form.layout.cells]
 
@@ -214,7 +220,7 @@ def _fit_notices(model: FittedModel) -> list[str]:
     """What was accepted although odd while a model was fitted."""
     notices = [*model.format.notices, *model.history.notices]
     if model.calibration.source == _TRAINING:
-        notices.append("the threshold comes from rows that were trained on, whose scores are too low: it flags too much")
+        notices.append("the threshold comes from scores of training rows, which are too low: it may flag too much")
     return notices
 
 
@@ -227,10 +233,13 @@ def _interrupted(model: FittedModel) -> bool:
     return model.history.stopped == "interrupted"
 
 
-def _report(path: str, model: FittedModel, data: Data, found: Findings, source: str) -> None:
+def _report(path: str, model: FittedModel, data: Data, found: Detection, source: str, train: Data | None) -> None:
     from hourglass.interfaces.report import write_report
 
-    write_report(path, model, data, found.detection, title=Path(source).name)
+    label = model.card.get("label") or {}
+    known = isinstance(data, Frame) and label.get("normal") is not None and label["column"] in data.table.column_names
+    labels = ~normal_rows(data, label["column"], label["normal"]) if known else None
+    write_report(path, model, data, found, title=Path(source).name, train=train, labels=labels)
 
 
 def _loaded(request: Convert, listener: Listener | None) -> tuple[FittedModel, Data]:
@@ -264,7 +273,19 @@ def _normal_only(data: Data, label: str, normal: str | None) -> Data:
     if not isinstance(data, Frame) or label not in data.table.column_names:
         return data
     mask = normal_rows(data, label, normal) if normal is not None else ~anomaly_labels(data, label, None)
-    return only(data, mask, "normal rows")
+    normal_data = only(data, mask, "normal rows")
+    return dataclasses.replace(normal_data, table=normal_data.table.drop_columns([label]))
+
+
+def _without_label(data: Data, label: str, model: FittedModel) -> Data:
+    """The data as the model should see them; `UsageError` where it was fitted to the label itself."""
+    if not isinstance(data, Frame):
+        return data
+    form = model.format
+    if label in (form.schema.columns if isinstance(form, SeriesFormat) else form.cell_names()):
+        how = f"fit it with --label {label}, which leaves the column out"
+        raise UsageError(f"the model was fitted to column {label!r} as a feature", where="--label", how=how)
+    return dataclasses.replace(data, table=data.table.drop_columns([label]))
 
 
 def _as_array(path: str | None) -> bool:

@@ -1,7 +1,7 @@
-"""What each verb can be asked: torch-free dataclasses that the command line turns into options, and a service into a schema.
+"""What each verb can be asked: torch-free dataclasses that the command line turns into options.
 
-An option that belongs to `settings.Training` or `settings.Detection` is taken from there with its words and limits. It is
-None here unless asked for, so that a recipe's own value holds.
+An option that belongs to `settings.Training` or `settings.Detection` is taken from there with its words and limits. It
+is None here unless asked for, so that a recipe's own value holds.
 """
 
 from __future__ import annotations
@@ -57,7 +57,7 @@ class Learning(Labelled):
     kind: str | None = option(None, "kind of autoencoder, or kinds joined by +, such as denoising+variational")
     recipe: str | None = option(None, "a recipe to start from (see `hourglass recipes`)")
     latent: int | None = option(None, "numbers in a code (default: by the data's size)", low=1)
-    layers: tuple[int, ...] | None = option(None, "widths of the hidden layers, such as 64,32 (default: by rule)", low=1)
+    layers: tuple[int, ...] | None = option(None, "widths of hidden layers, such as 64,32 (default: by rule)", low=1)
     set: tuple[str, ...] = option((), "one option of one part, such as corruption.rate=0.3 or loss=huber; repeatable")
     epochs: int | None = option(None, **said(Training, "epochs"))
     batch_size: int | None = option(None, **said(Training, "batch_size"))
@@ -85,7 +85,7 @@ class Detect(Learning):
     """`hourglass detect`."""
 
     model: str | None = option(None, "fitted model; without one, an autoencoder is fitted to the data first")
-    data: str = option(REQUIRED, "file to search for anomalies")
+    data: str = option(REQUIRED, "file to search for anomalies; a single file is this one")
     output: str | None = option(None, "file to write the scores to: .csv, .jsonl or .parquet (default: CSV on stdout)")
     save: str | None = option(None, "keep the model that was fitted on the way in this file")
     report: str | None = option(None, "write a report to this HTML file")
@@ -93,8 +93,11 @@ class Detect(Learning):
     fail_on_anomaly: bool = option(False, "exit with code 4 if an anomaly is found")
 
 
-ABOUT_DETECTION = ("model", "data", "output", "report", "reasons", "fail_on_anomaly", "device", "false_alarm_rate", "threshold")
-"""Options of `detect` that have a meaning where a model is given; the others are about fitting one."""
+ONLY_FOR_FITTING = {field.name for field in dataclasses.fields(Learning)} - {
+    *(field.name for field in dataclasses.fields(Request)),
+    *("device", "false_alarm_rate", "threshold"),
+} | {"save"}
+"""Options of `detect` that mean nothing where a model is given."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -124,7 +127,7 @@ class Evaluate(Request):
     model: str = option(REQUIRED, "fitted model")
     data: str = option(REQUIRED, "file of labelled rows")
     label: str | None = option(None, "column that says what a row is (default: the one named at fit)")
-    normal: str | None = option(None, "value of the label that means normal (default: as at fit; else 0, false, normal)")
+    normal: str | None = option(None, "value of the label that means normal (default: as at fit, or 0 or false)")
     train: str | None = option(None, "rows that the model was fitted on: baselines then learn from them too")
     false_alarm_rate: float | None = option(None, **said(Detection, "false_alarm_rate"))
     device: str | None = option(None, **said(Training, "device"))
@@ -149,3 +152,4 @@ class Demo(Request):
     """`hourglass demo`."""
 
     output: str = option("demo", "folder to write to (default: demo)")
+    epochs: int | None = option(None, "passes over the data (default: 60 for the days, 50 for the digits)", low=1)

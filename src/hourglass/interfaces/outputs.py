@@ -28,9 +28,11 @@ def check_place(path: str | None, suffixes: Sequence[str], option: str, *inputs:
     place = Path(path)
     if place.suffix.lower() not in suffixes:
         known = ", ".join(suffix or "no suffix" for suffix in suffixes)
-        raise UsageError(f"got {path!r}, wanted a name that ends in {known}", where=option, how="the suffix sets the format")
+        what = f"got {path!r}, wanted a name that ends in {known}"
+        raise UsageError(what, where=option, how="the suffix sets the format")
     if not place.parent.is_dir():
-        raise DataError("cannot be written: its folder does not exist", where=path, how=f"make the folder {place.parent} first")
+        how = f"make the folder {place.parent} first"
+        raise DataError("cannot be written: its folder does not exist", where=path, how=how)
     if place.is_dir():
         raise DataError("cannot be written: it is a folder", where=path, how="give the name of a file in it")
     if place.exists() and any(os.path.exists(each) and os.path.samefile(path, each) for each in inputs if each):
@@ -38,7 +40,7 @@ def check_place(path: str | None, suffixes: Sequence[str], option: str, *inputs:
 
 
 def write_values(values: np.ndarray | pa.Table, path: str | None, names: Sequence[str] | None = None) -> None:
-    """Write an array or a table by suffix, as CSV to stdout without a path. `names` are an array's columns in a table."""
+    """Write an array or a table by suffix, or as CSV to stdout. `names` are an array's columns in a table."""
     to_table = path in (None, "-") or Path(str(path)).suffix.lower() in (".csv", ".parquet")
     if to_table:
         write_table(values if isinstance(values, pa.Table) else _columns(values, names, path), path)

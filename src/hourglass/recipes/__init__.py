@@ -28,4 +28,8 @@ def load(name: str) -> dict[str, Any]:
 
 
 def _files() -> dict[str, Any]:
-    return {file.name.removesuffix(".toml"): file for file in resources.files(__name__).iterdir() if file.name.endswith(".toml")}
+    return {
+        file.name.removesuffix(".toml"): file
+        for file in resources.files(__name__).iterdir()
+        if file.name.endswith(".toml")
+    }

@@ -1,0 +1,176 @@
+"""Talk with a person: everything here goes to stderr, so that stdout holds data and nothing else."""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+import traceback
+from typing import Any, Self
+
+from hourglass.errors import HourglassError
+
+_SLOW = 0.1
+"""Seconds between two redraws of the progress bar: short epochs should not wait for the terminal."""
+
+
+class Console:
+    """Says what happens while a verb is at work; draws a progress bar where stderr is a terminal."""
+
+    def __init__(self, quiet: bool = False) -> None:
+        self.quiet = quiet
+        self._said: set[str] = set()
+        self._bar: Any = None
+        self._task: Any = None
+        self._drawn = 0.0
+        self._training = False
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *fault: object) -> None:
+        self._close()
+
+    def say(self, line: str) -> None:
+        """One line of talk."""
+        self._close()
+        if not self.quiet:
+            print(line, file=sys.stderr)
+
+    def note(self, notice: str) -> None:
+        """Something that was decided, or accepted although odd; said once."""
+        if notice not in self._said:
+            self._said.add(notice)
+            self.say(f"note: {notice}")
+
+    def epoch(self, epoch: int, epochs: int, terms: dict[str, float]) -> None:
+        """One epoch is over: a bar with the terms on a terminal, else one line when training starts."""
+        if self.quiet:
+            return
+        if not sys.stderr.isatty():
+            if not self._training:
+                print(f"training for at most {epochs:,} epochs", file=sys.stderr)
+            self._training = True
+            return
+        self._bar = self._bar or _bar()
+        if self._task is None:
+            self._task = self._bar.add_task("training", total=epochs, terms="")
+        if epoch == epochs or time.monotonic() - self._drawn > _SLOW:
+            words = "  ".join(f"{name} {value:.4g}" for name, value in terms.items())
+            self._bar.update(self._task, completed=epoch, terms=words)
+            self._drawn = time.monotonic()
+
+    def _close(self) -> None:
+        if self._bar is not None:
+            self._bar.stop()
+        self._bar = self._task = None
+        self._training = False
+
+
+def _bar() -> Any:
+    from rich.console import Console as RichConsole
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+
+    words, terms = TextColumn("{task.description}"), TextColumn("{task.fields[terms]}")
+    columns = (words, BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), terms)
+    bar = Progress(*columns, console=RichConsole(stderr=True))  # rich keeps to NO_COLOR and TERM=dumb
+    bar.start()
+    return bar
+
+
+def complain(error: BaseException, debug: bool = False) -> None:
+    """One block on stderr: what went wrong, where, and how to mend it."""
+    if debug:
+        traceback.print_exception(error)
+    if isinstance(error, HourglassError):
+        return _print_error(str(error))
+    fault = f"{type(error).__name__}: {error}".splitlines()[0]
+    how = "report it with the command and what the data look like" if debug else "--debug shows where"
+    _print_error(f"{fault}\nhint: this is a fault of Hourglass; {how}")
+
+
+def complain_of_usage(message: str, command: str) -> None:
+    """An option or argument that the command line itself could not read."""
+    _print_error(f"{message}\nhint: {command} --help lists what it takes")
+
+
+def _print_error(text: str) -> None:
+    plain = not sys.stderr.isatty() or "NO_COLOR" in os.environ or os.environ.get("TERM") == "dumb"
+    print(("error: " if plain else "\033[1;31merror:\033[0m ") + text, file=sys.stderr)
+
+
+def fit_lines(document: dict[str, Any]) -> list[str]:
+    """What was fitted and where it lies."""
+    training, calibration = document["training"], document["calibration"]
+    ended = {"early": ", then stopped improving", "diverged": ", then diverged", "interrupted": ", then interrupted"}
+    terms = ", ".join(f"{name} {value:.4g}" for name, value in training["terms"].items())
+    return [
+        f"trained {training['epochs']:,} epochs on {training['samples']:,} samples in {training['seconds']:.1f} s"
+        f"{ended.get(training['stopped'], '')}; best epoch {training['best_epoch']} ({terms})",
+        f"threshold {calibration['threshold']:.4g} for a false-alarm rate of {calibration['false_alarm_rate']:g}, "
+        f"from {calibration['rows']:,} {calibration['calibrated_on']}",
+    ]
+
+
+def inspect_lines(document: dict[str, Any]) -> list[str]:
+    """A model file, one fact a line."""
+    label, calibration = document["label"], document["calibration"]
+    normal = f" (normal: {label['normal']})" if label and label["normal"] is not None else ""
+    facts = {
+        "file": f"{document['file']} ({document['bytes']:,} bytes)",
+        "model": f"{document['kind']} autoencoder for a {document['modality']}",
+        "parts": _parts(document["experiment"]),
+        **_column_facts(document["columns"]),
+        **({"label": label["column"] + normal} if label else {}),
+        "code": f"{document['latent']} numbers",
+        "parameters": f"{document['parameters']:,}",
+        "training": fit_lines(document)[0],
+        "threshold": fit_lines(document)[1].removeprefix("threshold ") + f" ({calibration['rule']})",
+        "data": f"sha256 {document['data_sha256']} (after scaling)",
+        "versions": ", ".join(f"{name} {version}" for name, version in document["versions"].items()),
+    }
+    notes = [f"note: {notice}" for notice in document["notices"]]
+    return [f"{name + ':':<12}{fact}" for name, fact in facts.items()] + notes
+
+
+def _parts(experiment: dict[str, Any]) -> str:
+    slots = ("network", "corruption", "bottleneck", "loss")
+    words = [f"{slot} {experiment[slot]['is']}" for slot in slots if experiment[slot]]
+    return ", ".join([*words, *(f"penalty {penalty['is']}" for penalty in experiment["penalties"])])
+
+
+def _column_facts(columns: Any) -> dict[str, str]:
+    if isinstance(columns, list):
+        kinds = {"number": ""}
+        return {"columns": _listed([each["name"] + kinds.get(each["kind"], f" ({each['kind']})") for each in columns])}
+    time_column = {"time": columns["time"]} if columns["time"] else {}
+    return {"channels": _listed(columns["channels"]), **time_column, "window": columns["window"]}
+
+
+def _listed(names: list[str], most: int = 12) -> str:
+    return ", ".join(names[:most]) + (f" and {len(names) - most} more" if len(names) > most else "")
+
+
+def evaluate_lines(document: dict[str, Any]) -> list[str]:
+    """The figures of an evaluation, the baselines beside those that rank."""
+    figures = ("auroc", "average_precision", "accuracy", "precision", "recall", "f1", "false_alarm_rate", "threshold")
+    rivals = {name: scores for name, scores in document["baselines"].items() if isinstance(scores, dict)}
+    header = f"{'':<20}{'model':>12}" + "".join(f"{name:>20}" for name in rivals)
+    rows = [
+        f"{name.replace('_', ' '):<20}{_figure(document[name]):>12}"
+        + "".join(f"{_figure(scores[name]) if name in scores else '':>20}" for scores in rivals.values())
+        for name in figures
+    ]
+    counts = f"{document['anomalies']:,} anomalies in {document['rows']:,} rows"
+    fitted = f"baselines fitted on the {document['baselines']['fitted_on']}"
+    return [header.rstrip(), *(row.rstrip() for row in rows), f"{counts}; {fitted}"]
+
+
+def _figure(value: float | None) -> str:
+    return "undefined" if value is None else f"{value:.4f}"
+
+
+def recipe_lines(recipes: list[dict[str, Any]]) -> list[str]:
+    """The recipes, a line for each with what it is for."""
+    width = max(len(recipe["name"]) for recipe in recipes) + 2
+    return [f"{recipe['name']:<{width}}{recipe['title']}; {recipe['data']}" for recipe in recipes]

@@ -1,0 +1,391 @@
+"""A report on one model and what it found: one HTML file that needs no network.
+
+write_report -> build_section -> findings.py (what is odd, when, why)
+                              -> this file   (scores, codes, simpler methods, training, data, settings)
+             -> page.write_page
+"""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from PIL import Image
+from scipy.stats import spearmanr
+
+from hourglass.core.chunks import in_chunks
+from hourglass.core.fitted import Detection, FittedModel
+from hourglass.data.formats import Data
+from hourglass.data.profiles import profile
+from hourglass.data.samples import Frame, unique_notices
+from hourglass.data.tables import TableFormat, TableSettings
+from hourglass.errors import DataError
+from hourglass.estimators.evaluation import checked_labels, fit_baselines, ranking, row_scores
+from hourglass.interfaces.figures import Line, latent_map, score_histogram, training_curve
+from hourglass.interfaces.findings import (
+    Subject,
+    channel_lines,
+    found_part,
+    headline,
+    time_part,
+    why_part,
+    windows_part,
+)
+from hourglass.interfaces.page import Block, Listing, Part, Picture, Section, Table, Text, write_page
+from hourglass.interfaces.words import MISSING, counted, number_words, share_words, shortened
+
+__all__ = ["Section", "build_section", "picture_rows", "write_page", "write_report"]
+
+MOST_POINTS = 5_000
+MOST_COLUMNS = 40
+_PICTURES = 10
+
+
+def write_report(
+    path: str | Path,
+    model: FittedModel,
+    data: Data,
+    detection: Detection,
+    *,
+    title: str,
+    train: Data | None = None,
+    labels: np.ndarray | None = None,
+    sections: Sequence[Section] = (),
+) -> Path:
+    """Write the report on what `model` found in `data`, then further sections, as one HTML file.
+
+    `train`: the training data, on which the simpler methods are then fitted; without them, on `data`.
+    `labels`: for each row of `data` whether it is known to be an anomaly.
+    """
+    section = build_section(model, data, detection, title=title, train=train, labels=labels)
+    return write_page(path, title, [section, *sections])
+
+
+def build_section(
+    model: FittedModel,
+    data: Data,
+    detection: Detection,
+    *,
+    title: str,
+    train: Data | None = None,
+    labels: np.ndarray | None = None,
+) -> Section:
+    """All that a report says of one model, as a section of a page."""
+    packed = detection.packed if detection.packed is not None else model.format.pack(data)
+    truth = None if labels is None else checked_labels(labels, len(detection.rows.score))
+    subject = Subject(model, data, detection, packed, train, truth)
+    parts = [found_part(subject)]
+    if subject.is_cut:
+        parts.append(time_part(subject))
+    if subject.series is not None:
+        parts.append(windows_part(subject, subject.series))
+    rest = (why_part, scores_part, codes_part, rivals_part, training_part, data_part, settings_part)
+    return Section(title, headline(subject), [*parts, *(part(subject) for part in rest)])
+
+
+def picture_rows(
+    originals: np.ndarray,
+    reconstructions: np.ndarray,
+    shape: tuple[int, ...],
+    *,
+    title: str = "Originals and reconstructions",
+) -> Section:
+    """Ten pictures over their reconstructions. Both (n, numbers), black at the originals' smallest value and white at the largest.
+
+    `shape` is (height, width) or (height, width, 3).
+    """
+    count = min(len(originals), len(reconstructions), _PICTURES)
+    size = int(np.prod(shape))
+    rows = [np.asarray(row, dtype=np.float64)[:count].reshape(count, -1) for row in (originals, reconstructions)]
+    if not count or any(row.shape[1] != size for row in rows):
+        raise DataError(
+            f"got pictures of {rows[0].shape[1]} and {rows[1].shape[1]} numbers, wanted {size}", where="picture_rows"
+        )
+    low, high = np.nanmin(rows[0]), np.nanmax(rows[0])
+    grey = np.clip((np.nan_to_num(np.stack(rows)) - low) / max(high - low, 1e-12), 0, 1)
+    error = float(np.nanmean(np.square(rows[0] - rows[1])))
+    words = f"{counted(count, 'original')} above, what the model makes of them below; mean squared error a number {number_words(error)}."
+    return Section(title, words, [Part("Pictures", [Picture(_png(grey.reshape(2, count, *shape)), words)])])
+
+
+def _png(pictures: np.ndarray, gap: int = 2, zoom: int = 3) -> bytes:
+    """Pictures (rows, columns, height, width, ...) from 0 to 1 as one PNG, side by side."""
+    padded = np.pad(
+        pictures, [(0, 0), (0, 0), (gap, gap), (gap, gap), *[(0, 0)] * (pictures.ndim - 4)], constant_values=0.5
+    )
+    joined = np.concatenate([np.concatenate(list(row), axis=1) for row in padded], axis=0)
+    image = Image.fromarray(np.rint(255 * joined).astype(np.uint8))
+    buffer = io.BytesIO()
+    image.resize((image.width * zoom, image.height * zoom), Image.Resampling.NEAREST).save(buffer, "PNG", optimize=True)
+    return buffer.getvalue()
+
+
+def scores_part(subject: Subject) -> Part:
+    """How scores spread, beside those of the samples that set the threshold."""
+    calibration = subject.model.calibration
+    groups = [
+        Line(f"these {subject.noun}s", subject.score),
+        Line(f"calibration ({calibration.source})", calibration.scores),
+    ]
+    caption = (
+        f"Anomaly scores; {counted(int(subject.flagged.sum()), subject.noun)} above the threshold, each with a tick."
+    )
+    return Part(
+        "Scores", [score_histogram(groups, subject.detection.threshold.value, subject.score[subject.flagged], caption)]
+    )
+
+
+def codes_part(subject: Subject) -> Part:
+    """The codes as points in the plane."""
+    network = subject.model.network
+    chosen, caption = _drawn_points(subject)
+    codes = in_chunks(network.encode, subject.packed.samples[chosen], network.device).astype(np.float64)
+    points, axes = _plane(codes, subject.score[chosen])
+    names = [subject.name(int(i)) for i in chosen]
+    return Part(
+        "Map of the codes", [latent_map(points, subject.score[chosen], subject.flagged[chosen], names, axes, caption)]
+    )
+
+
+def _drawn_points(subject: Subject) -> tuple[np.ndarray, str]:
+    count, noun = len(subject.score), subject.noun
+    caption = f"Each point is the code of a {noun}, coloured by its anomaly score; rings mark the flagged."
+    if count <= MOST_POINTS:
+        return np.arange(count), caption
+    oddest, others = np.split(subject.order, [MOST_POINTS // 10])
+    drawn = np.random.default_rng(subject.model.experiment.training.seed).choice(
+        others, MOST_POINTS - len(oddest), replace=False
+    )
+    return np.sort(
+        np.concatenate([oddest, drawn])
+    ), f"{caption} Drawn are {MOST_POINTS:,} of {count:,}: the oddest {len(oddest)}, the others at random."
+
+
+def _plane(codes: np.ndarray, score: np.ndarray) -> tuple[np.ndarray, tuple[str, str]]:
+    """Codes as points of the plane and the names of its axes; beyond two numbers, along their principal axes."""
+    if codes.shape[1] == 1:
+        return np.column_stack([codes[:, 0], score]), ("code", "anomaly score")
+    if codes.shape[1] == 2:
+        return codes, ("code 1", "code 2")
+    centred = codes - codes.mean(axis=0)
+    variance, axes = np.linalg.eigh(centred.T @ centred)
+    shares = variance[::-1][:2] / max(float(variance.sum()), 1e-30)
+    words = [
+        f"principal axis {i + 1} of {codes.shape[1]} ({share_words(max(share, 0.0))} of variance)"
+        for i, share in enumerate(shares)
+    ]
+    return centred @ axes[:, ::-1][:, :2], (words[0], words[1])
+
+
+def rivals_part(subject: Subject) -> Part:
+    """What PCA and an isolation forest make of the same samples, and when they do as well."""
+    model, samples = subject.model, subject.packed.samples
+    baselines = fit_baselines(model, subject.packed if subject.train is None else model.format.pack(subject.train))
+    own_error = reconstruction_error(model, samples)
+    pca_error = baselines.reconstruction_error(samples)
+    scores = {"autoencoder": subject.score, **baselines.scores(samples)}
+    most = min(len(samples), max(10, int(subject.flagged.sum())))
+    errors = {"autoencoder": own_error, "pca": pca_error}
+    rows = [
+        [
+            {"pca": f"PCA, {counted(baselines.components, 'component')}"}.get(name, name),
+            number_words(errors[name], 3) if name in errors else "",
+            number_words(_rank_correlation(subject.score, score), 2),
+            f"{_shared(subject.score, score, most)} of {most}",
+        ]
+        for name, score in scores.items()
+    ]
+    header = ["method", "reconstruction error", "rank correlation of scores", f"of the {most} oddest, the same"]
+    quality: dict[str, dict[str, float | None]] = {}
+    if subject.labels is not None:
+        by_row = {
+            "autoencoder": subject.detection.rows.score,
+            **row_scores(model, baselines, subject.packed, len(subject.labels)),
+        }
+        quality = {name: ranking(subject.labels, score) for name, score in by_row.items()}
+        header += ["AUROC", "average precision"]
+        rows = [
+            row + [number_words(value, 3) for value in quality[name].values()]
+            for name, row in zip(scores, rows, strict=True)
+        ]
+    fitted = "the training rows" if subject.train is not None else "these same rows"
+    caption = f"PCA and the isolation forest were fitted on {fitted}; the error is the mean squared one a number, after scaling."
+    correlation = _rank_correlation(subject.score, scores["pca"])
+    verdict = _verdict({name: each["auroc"] for name, each in quality.items()}, own_error, pca_error, correlation)
+    return Part(
+        "Beside simpler methods", [Text(verdict), Table(header, rows, frozenset(range(1, len(header))), caption)]
+    )
+
+
+def _verdict(auroc: dict[str, float | None], own_error: float, pca_error: float, correlation: float) -> str:
+    """A sentence that tells when the simpler method does as well."""
+    known = {name: value for name, value in auroc.items() if value is not None}
+    if known:
+        own = known.pop("autoencoder")
+        rival = max(known, key=lambda name: known[name])
+        name = {"pca": "PCA"}.get(rival, f"the {rival}")
+        figures = f"AUROC {number_words(known[rival], 3)} against {number_words(own, 3)}"
+        if known[rival] >= own - 0.005:
+            return f"By the labels, {name} does as well as the autoencoder ({figures}): it is the simpler choice here."
+        return (
+            f"By the labels, the autoencoder finds the anomalies better than {name}, the better of the two ({figures})."
+        )
+    errors = f"error {number_words(pca_error, 3)} against {number_words(own_error, 3)}"
+    if pca_error > 1.05 * own_error:
+        return f"The autoencoder gives the data back better than PCA of the same size ({errors}). Only labels can say whose ranking is better."
+    if correlation >= 0.9:
+        return f"PCA of the same size gives the data back as well ({errors}) and ranks them much alike: the simpler method does as well here."
+    return f"PCA of the same size gives the data back as well ({errors}), but ranks them otherwise. Only labels can say whose ranking is better."
+
+
+def reconstruction_error(model: FittedModel, samples: np.ndarray) -> float:
+    """Mean squared error of the model over the numbers that are not missing, on the packed scale."""
+    given_back = in_chunks(model.network.reconstruct, samples, model.network.device)
+    squares = np.square(samples.astype(np.float64) - given_back)
+    return float(np.nanmean(squares)) if np.isfinite(squares).any() else 0.0
+
+
+def _rank_correlation(one: np.ndarray, other: np.ndarray) -> float:
+    if not (np.ptp(one) and np.ptp(other)):  # a constant has no ranks
+        return 0.0
+    return float(spearmanr(one, other).statistic)
+
+
+def _shared(one: np.ndarray, other: np.ndarray, most: int) -> int:
+    first, second = (np.argsort(-score, kind="stable")[:most] for score in (one, other))
+    return len(np.intersect1d(first, second))
+
+
+_STOPPED = {
+    "finished": "as planned",
+    "early": "early, since held-out rows no longer improved",
+    "interrupted": "since it was interrupted",
+    "diverged": "since the loss was no longer finite",
+}
+
+
+def training_part(subject: Subject) -> Part:
+    """The objective, term by term, over the epochs."""
+    history = subject.model.history
+    done = len(history.training)
+    words = f"Training took {number_words(history.seconds, 2)} s and ended after {done:,} of {history.epochs:,} epochs, {_STOPPED.get(history.stopped, history.stopped)}."
+    terms = list(history.training[0]) if history.training else []
+    figures = [
+        training_curve(
+            term,
+            [each[term] for each in history.training],
+            [each[term] for each in history.validation],
+            history.best_epoch,
+        )
+        for term in terms
+    ]
+    return Part("Training", [Text(words), *figures])
+
+
+def data_part(subject: Subject) -> Part:
+    """What the data hold."""
+    if subject.series is None:
+        return Part("The data", _table_profile(subject))
+    form = subject.series
+    steps = "each row is a window" if form.schema.whole else counted(len(subject.detection.rows.score), "step")
+    sampling = "" if form.sampling is None else f", one each {form.sampling.word}"
+    words = f"{counted(len(form.schema.channels), 'channel')}; {steps}{sampling}; {counted(len(subject.score), 'window')} of {counted(form.rule.steps, 'step')}."
+    rows = [_channel_row(line) for line in channel_lines(subject)[:MOST_COLUMNS]]
+    header = ["channel", "values", "missing", "smallest", "median", "largest"]
+    return Part("The data", [Text(words), Table(header, rows, frozenset(range(1, len(header))))])
+
+
+def _channel_row(line: Line) -> list[str]:
+    known = line.values[~np.isnan(line.values)]
+    extent = np.quantile(known, [0, 0.5, 1]).tolist() if len(known) else [None] * 3
+    return [line.name, f"{line.values.size:,}", f"{line.values.size - known.size:,}", *map(number_words, extent)]
+
+
+def _table_profile(subject: Subject) -> list[Block]:
+    data = subject.data
+    named = isinstance(subject.model.format, TableFormat) and subject.model.format.named and isinstance(data, Frame)
+    settings = subject.model.experiment.format if named else None
+    width = data.table.num_columns if isinstance(data, Frame) else data.shape[1]
+    shown = data if isinstance(data, Frame) else data[:, :MOST_COLUMNS]
+    columns = profile(shown, settings if isinstance(settings, TableSettings) else None)[:MOST_COLUMNS]
+    rows = [_column_row(column) for column in columns]
+    words = f"{counted(len(subject.score), 'row')}, {counted(width, 'column')}."
+    if len(rows) < width:
+        words += f" {len(rows)} of them are described here."
+    header = ["column", "kind", "missing", "distinct", "mean", "smallest", "median", "largest", "most common"]
+    return [Text(words), Table(header, rows, frozenset({2, 3, 4, 5, 6, 7}))]
+
+
+def _column_row(column: dict[str, Any]) -> list[str]:
+    common = ", ".join(f"{shortened(str(word), 24)} ({count:,})" for word, count in (column["common"] or [])[:3])
+    figures = [_figure(column[key]) for key in ("missing", "distinct", "mean", "min", "median", "max")]
+    return [
+        column["name"],
+        column["kind"],
+        *figures,
+        f"left out: {column['left_out']}" if column["left_out"] else common,
+    ]
+
+
+def _figure(value: Any) -> str:
+    return "" if value is None else number_words(value)
+
+
+def settings_part(subject: Subject) -> Part:
+    """Everything that made this model, so that it can be made again."""
+    model = subject.model
+    document = model.experiment.as_json()
+    weights = sum(parameter.numel() for parameter in model.network.parameters())
+    rows = [
+        ["modality", document.pop("modality")],
+        ["kind", document.pop("kind")],
+        *([slot, _option_words(value)] for slot, value in document.items()),
+    ]
+    rows += [
+        [
+            "size",
+            f"{counted(model.format.layout.size, 'number')} a sample, a code of {model.latent_size}, {counted(weights, 'weight')}",
+        ]
+    ]
+    card = model.card
+    origin = [[name, str(version)] for name, version in card.get("versions", {}).items()]
+    origin += [["seed", str(model.experiment.training.seed)], ["training samples", number_words(card.get("samples"))]]
+    origin += [["SHA-256 of the training samples", str(card.get("sha256", MISSING))]]
+    notices = unique_notices(
+        filter(
+            None,
+            [
+                *card.get("notices", []),
+                *subject.packed.notices,
+                *model.history.notices,
+                subject.detection.threshold.notice,
+            ],
+        )
+    )
+    said: list[Block] = (
+        [Text("What was accepted although odd:"), Listing(notices)] if notices else [Text("There were no notices.")]
+    )
+    return Part("Settings and origin", [Table(["part", "setting"], rows), Table(["origin", ""], origin), *said])
+
+
+def _option_words(value: Any) -> str:
+    """A part's JSON as words.
+
+    >>> _option_words({"is": "gaussian", "scale": 0.3, "size": None})
+    'gaussian: scale 0.3'
+    """
+    if isinstance(value, list):
+        return "; ".join(map(_option_words, value)) or "none"
+    if not isinstance(value, dict):
+        return "by the data" if value is None else str(value)
+    options = ", ".join(
+        f"{name.replace('_', ' ')} {_bare(each)}" for name, each in value.items() if name != "is" and each is not None
+    )
+    return ": ".join(filter(None, [value.get("is", ""), options]))
+
+
+def _bare(value: Any) -> str:
+    return " ".join(map(str, value)) or "none" if isinstance(value, list) else str(value)

@@ -1,0 +1,202 @@
+"""What a detection found, for people and programs: a table of scores, reasons in words, events, one JSON document."""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+from hourglass.core.fitted import CALIBRATED_ON, Detection, FittedModel, Reason
+from hourglass.data.events import Event, find_events, row_label
+from hourglass.data.series import SeriesFormat
+from hourglass.data.windows import Windows
+from hourglass.interfaces.words import counted, reason_words, share_words
+
+MOST_NAMES, MOST_REASONS = 10, 3
+OUT_OF_FOLD = CALIBRATED_ON[1]
+
+
+@dataclass(frozen=True)
+class Findings:
+    """A detection with its reasons for every row asked for, and its events."""
+
+    model: FittedModel
+    detection: Detection
+    rate: float
+    """The false-alarm rate asked for."""
+    windows: dict[int, str] = dataclasses.field(default_factory=dict)
+    """The window that speaks for a row, in words, where a series was cut into windows."""
+    events: list[Event] = dataclasses.field(default_factory=list)
+
+    @property
+    def places(self) -> Windows | None:
+        """Where windows came from; None where each row is a sample."""
+        return self.detection.packed.places if self.detection.packed is not None else None
+
+    @property
+    def anomalies(self) -> list[int]:
+        """The flagged rows, in time order."""
+        rows: list[int] = np.flatnonzero(self.detection.is_anomaly).tolist()
+        places = self.places
+        return rows if places is None else sorted(rows, key=lambda row: int(places.slots[row]))
+
+    @property
+    def timed(self) -> bool:
+        """Whether rows are known by their time."""
+        return self.places is not None and self.places.times is not None
+
+    def table(self) -> pa.Table:
+        """One line an input row, in input order."""
+        found = self.detection
+        columns: dict[str, Any] = {"time" if self.timed else "row": found.rows.index}
+        columns |= {"anomaly_score": found.rows.score, "p_value": found.p_value, "is_anomaly": found.is_anomaly}
+        if self.places is not None:
+            columns["covered"] = found.rows.covered
+        return pa.table({**columns, "reasons": [self.words(row) for row in range(len(found.is_anomaly))]})
+
+    def words(self, row: int) -> str:
+        """A row's top reasons as text; empty where none were asked for."""
+        reasons = "; ".join(map(with_share, self.detection.reasons.get(row, ())[:MOST_REASONS]))
+        return f"{self.windows[row]}: {reasons}" if reasons and row in self.windows else reasons
+
+    def document(self) -> dict[str, Any]:
+        """Everything found, as JSON values."""
+        found, calibration = self.detection, self.model.calibration
+        return {
+            "rows": len(found.is_anomaly),
+            "anomalies": [self._anomaly(row) for row in self.anomalies],
+            **({} if self.places is None else {"events": [self._event(event) for event in self.events]}),
+            "threshold": found.threshold.value,
+            "false_alarm_rate": self.rate,
+            "reachable_rate": found.threshold.reachable_rate,
+            "calibrated_on": calibration.source,
+            "calibration_rows": len(calibration.scores),
+        }
+
+    def _anomaly(self, row: int) -> dict[str, Any]:
+        found = self.detection
+        return {
+            "row": row,
+            **({"time": row_label(found.rows.index, row)} if self.timed else {}),
+            **({"window": self.windows[row]} if row in self.windows else {}),
+            "anomaly_score": float(found.rows.score[row]),
+            "p_value": float(found.p_value[row]),
+            "reasons": [dataclasses.asdict(reason) for reason in found.reasons.get(row, ())],
+        }
+
+    def _event(self, event: Event) -> dict[str, Any]:
+        names = {"start": event.start_label, "end": event.end_label, "peak": event.peak_label}
+        return {**names, "peak_score": event.peak_score, "reasons": self.words(event.peak)}
+
+    def summary(self) -> str:
+        """What was found, in one sentence that names the first ones."""
+        names, among = self._named()
+        number = f"{len(names):,} {'anomaly' if len(names) == 1 else 'anomalies'}" if names else "no anomalies"
+        more = f" and {len(names) - MOST_NAMES:,} more" if len(names) > MOST_NAMES else ""
+        listing = f": {', '.join(names[:MOST_NAMES])}{more}" if names else ""
+        return f"found {number} in {among} at a false-alarm rate of {self.rate:g}{listing}"
+
+    def _named(self) -> tuple[list[str], str]:
+        """The anomalies' names, and what they were found in."""
+        form, rows = self.model.format, counted(len(self.detection.is_anomaly), "row")
+        if not isinstance(form, SeriesFormat) or form.schema.whole:
+            return [f"row {row}" for row in self.anomalies], rows
+        if form.rule.stride < form.rule.steps:  # windows overlap: a day's worth of them may be one anomaly
+            return [_span(event) for event in self.events], rows
+        names = list(dict.fromkeys(self.windows[row] for row in self.anomalies))
+        count = len(self.detection.samples)
+        is_day = form.rule.word == "1d"
+        return names, counted(count, "day") if is_day else f"{counted(count, 'window')} of {form.rule.word}"
+
+    def lines(self) -> list[str]:
+        """The anomalies one a line: events with start, end and peak, or the oddest rows with their reasons."""
+        if self.places is not None:
+            lines = [f"  {_span(each)}, peak {each.peak_label}, score {each.peak_score:.3g}" for each in self.events]
+        else:
+            oddest = sorted(self.anomalies, key=lambda row: -self.detection.rows.score[row])
+            lines = [f"  row {row}: {self.words(row)}" for row in oddest if row in self.detection.reasons]
+        more = len(lines) - MOST_NAMES
+        return lines[:MOST_NAMES] + ([f"  and {more:,} more"] if more > 0 else [])
+
+
+def findings(model: FittedModel, detection: Detection, reasons: str, rate: float | None = None) -> Findings:
+    """A detection's findings. For a series, the `flagged` rows get their window's reasons, or `all` rows, or `none`."""
+    rate = model.experiment.detection.false_alarm_rate if rate is None else rate
+    found = Findings(model, detection, rate)
+    places, packed, form = found.places, detection.packed, model.format
+    if places is None or packed is None or not isinstance(form, SeriesFormat):
+        return found
+    owner = owners(places, detection.samples)
+    flagged = np.flatnonzero(detection.is_anomaly)
+    asked = {"flagged": flagged, "all": np.flatnonzero(owner >= 0), "none": flagged[:0]}[reasons]
+    for row, reason in zip(asked.tolist(), _reasons(model, packed.samples, owner[asked]), strict=True):
+        detection.reasons[row] = reason
+    named = np.union1d(flagged, asked)
+    labels = {window: form.window_label(places, window) for window in np.unique(owner[named]).tolist()}
+    windows = {row: labels[window] for row, window in zip(named.tolist(), owner[named].tolist(), strict=True)}
+    errors = _step_errors(model, packed.samples, places, owner, flagged)
+    events = find_events(detection.is_anomaly, errors, detection.rows.index)
+    scored = [dataclasses.replace(event, peak_score=float(detection.rows.score[event.peak])) for event in events]
+    return dataclasses.replace(found, windows=windows, events=scored)
+
+
+def judged_unseen(model: FittedModel, detection: Detection, reasons: str = "flagged") -> Detection:
+    """A detection on the training data themselves, each sample judged by a network that was not trained on it.
+
+    Out-of-fold scores, where the calibration made them, are such judgements; the model's own scores of what it was
+    trained on are too low for a threshold that comes from others.
+    """
+    scores, packed = model.calibration.scores, detection.packed
+    if model.calibration.source != OUT_OF_FOLD or packed is None or len(scores) != len(detection.samples):
+        return detection
+    rows = model.format.rows(scores, packed.places, len(detection.rows.score))
+    flagged = (rows.score > detection.threshold.value) & rows.covered
+    judged = Detection(rows, model.p_values(rows.score), flagged, detection.threshold, {}, scores, packed)
+    if packed.places is None and reasons != "none":
+        chosen = np.flatnonzero(flagged) if reasons == "flagged" else np.arange(len(flagged))
+        judged.reasons.update(zip(chosen.tolist(), model.explain(packed.samples[chosen]), strict=True))
+    return judged
+
+
+def owners(places: Windows, scores: np.ndarray) -> np.ndarray:
+    """For each input row, the window with the highest score that covers it; -1 where none does."""
+    owner = np.full(places.total, -1)
+    for window in np.argsort(scores, kind="stable"):
+        start = places.starts[window]
+        owner[start : start + places.steps] = window
+    return np.asarray(owner[places.slots])
+
+
+def _reasons(model: FittedModel, samples: np.ndarray, windows: np.ndarray) -> list[list[Reason]]:
+    """Reasons of each of the windows, of which many may be the same one."""
+    different, place = np.unique(windows, return_inverse=True)
+    reasons = model.explain(samples[different])
+    return [reasons[each] for each in place]
+
+
+def _step_errors(
+    model: FittedModel, samples: np.ndarray, places: Windows, owner: np.ndarray, rows: np.ndarray
+) -> np.ndarray:
+    """The error of each of `rows` at its own step, else 0: rows of one window share its score, but not their errors."""
+    errors = np.zeros(len(owner))
+    different, place = np.unique(owner[rows], return_inverse=True)
+    if len(different):
+        cells = model.cell_errors(samples[different])[0].reshape(len(different), places.steps, -1)
+        errors[rows] = cells.mean(axis=2)[place, places.slots[rows] - places.starts[owner[rows]]]
+    return errors
+
+
+def _span(event: Event) -> str:
+    return event.start_label if event.start == event.end else f"{event.start_label} to {event.end_label}"
+
+
+def with_share(reason: Reason) -> str:
+    """One reason as a person says it, with its part of the whole error.
+
+    >>> with_share(Reason("amount", 14000.0, 1210.0, 0.618))
+    'amount: 14,000 where 1,210 was expected (62 %)'
+    """
+    return f"{reason.cell}:{reason_words(reason).removeprefix(reason.cell)} ({share_words(reason.share)})"
