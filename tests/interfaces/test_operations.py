@@ -216,7 +216,9 @@ def test_denoising_brings_a_series_closer_to_the_truth(tmp_path: Path) -> None:
     data, out = tmp_path / "noisy.npy", tmp_path / "out.npy"
     np.save(data, noisy)
     model = str(tmp_path / "m")
-    operations.fit(Fit(data=str(data), output=model, kind="denoising", latent=2, epochs=20, window="25", false_alarm_rate=0.1))
+    operations.fit(
+        Fit(data=str(data), output=model, kind="denoising", latent=2, epochs=20, window="25", false_alarm_rate=0.1)
+    )
     operations.denoise(Convert(model=model, data=str(data), output=str(out)))
     assert np.mean((np.load(out) - truth) ** 2) < 0.3 * np.mean((noisy - truth) ** 2)
 

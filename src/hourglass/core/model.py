@@ -78,7 +78,7 @@ class Autoencoder(nn.Module):
     def pass_through(
         self, x: Tensor, missing: Tensor | None, seen: Tensor, hidden: Tensor | None, generator: torch.Generator | None
     ) -> Trace:
-        """The trace of `x` when the encoder sees `seen`, told what is hidden. With a generator, random codes are random."""
+        """The trace of `x` when the encoder sees `seen`, told what is hidden. A generator makes codes random."""
         code = self.bottleneck(self.encoder(seen, union(hidden, missing)), generator)
         return Trace(x, missing, hidden, seen, code, self.decoder(code.value))
 

@@ -73,7 +73,7 @@ class ErrorScorer(CellScorer):
 
 
 class MaskedCellScorer(CellScorer):
-    """How badly each cell is guessed from the others: groups of cells are hidden in turn, each cell once a partition."""
+    """How badly each cell is guessed from the others: groups of cells are hidden in turn, once a partition."""
 
     name = "masked-cell"
 

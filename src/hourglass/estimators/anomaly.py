@@ -74,7 +74,7 @@ class AnomalyDetector(Saved, OutlierMixin, BaseEstimator):
         return self.model_.detect(self._data(X), reasons="none").p_value
 
     def explain(self, X: Any, most: int = 5) -> list[list[Reason]]:
-        """For each sample (row, or window), its `most` telling cells: value, expectation in units, share of the error."""
+        """For each sample (row or window), its `most` telling cells: value, expectation in units, share of error."""
         check_is_fitted(self)
         return self.model_.explain(self.model_.format.pack(self._data(X)).samples, most)
 

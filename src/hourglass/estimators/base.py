@@ -47,9 +47,9 @@ class Saved:
 
     def __getstate__(self) -> dict[str, Any]:
         """For pickle and copy: the fitted model as the bytes of its file."""
-        state = super().__getstate__()  # type: ignore[misc]
+        state: dict[str, Any] = dict(super().__getstate__())  # type: ignore[call-overload]
         fitted = state.get("model_")
-        return {**state, "model_": model_bytes(fitted)} if fitted is not None else dict(state)
+        return {**state, "model_": model_bytes(fitted)} if fitted is not None else state
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         fitted = state.get("model_")

@@ -53,7 +53,10 @@ def verb(request: type[R]) -> Callable[[Verb[R]], Verb[R]]:
 
     def register(function: Verb[R]) -> Verb[R]:
         def command(**words: Any) -> int:
-            return function(_request(request, words))
+            try:
+                return function(_request(request, words))
+            except BrokenPipeError:  # caught here, since the library would call it a failure
+                return _reader_gone()
 
         command.__doc__ = function.__doc__
         fields = sorted(dataclasses.fields(request), key=lambda field: _rank(request, field.name))
@@ -311,14 +314,19 @@ def run(words: Sequence[str]) -> int:
     except (KeyboardInterrupt, typer.Abort):
         print("interrupted: nothing was written", file=sys.stderr)
         return INTERRUPTED
-    except BrokenPipeError:  # the reader has seen enough
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return DONE
-    except MemoryError as error:
+    except BrokenPipeError:
+        return _reader_gone()
+    except MemoryError:
         complain(HourglassError("there is not enough memory", how="give fewer rows, or a smaller network"), debug)
-        return HourglassError.exit_code if error else DONE
+        return HourglassError.exit_code
     except Exception as error:
         return _unexpected(error, debug)
+
+
+def _reader_gone() -> int:
+    """Whoever reads stdout has seen enough; what is still in the buffer must not fail when the process ends."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    return DONE
 
 
 def _unexpected(error: Exception, debug: bool) -> int:
