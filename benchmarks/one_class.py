@@ -62,7 +62,8 @@ def pyod_pca(train: np.ndarray, test: np.ndarray, odd: np.ndarray) -> dict[str, 
         return {}
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        return {"pca (PyOD)": roc_auc_score(odd, PCA().fit(train).decision_function(test))}
+        scores = np.nan_to_num(PCA().fit(train).decision_function(test))  # it divides by eigenvalues that may be 0
+    return {"pca (PyOD)": roc_auc_score(odd, scores)}
 
 
 def main() -> None:

@@ -1,7 +1,8 @@
-"""What users give to estimators, checked as scikit-learn wants it, as what formats take."""
+"""What users give to estimators, checked as scikit-learn wants it, as what formats take; and results in the same form."""
 
 from __future__ import annotations
 
+import dataclasses
 import sys
 from typing import Any
 
@@ -12,6 +13,9 @@ from sklearn.utils.validation import validate_data
 from hourglass.data.files import from_object
 from hourglass.data.formats import Data
 from hourglass.data.samples import Frame
+from hourglass.errors import DataError
+
+_LEARNED = ("n_features_in_", "feature_names_in_")
 
 
 def as_data(estimator: Any, X: Any, *, fitting: bool, whole_series: bool) -> Data:
@@ -19,14 +23,15 @@ def as_data(estimator: Any, X: Any, *, fitting: bool, whole_series: bool) -> Dat
 
     `whole_series`: 1-d and 3-d arrays are taken too (one series, many series).
     """
+    if fitting:
+        for name in set(_LEARNED) & set(vars(estimator)):
+            delattr(estimator, name)  # an earlier fit's; a whole series has none
     if isinstance(X, Frame):
         return X
     if _is_frame(X):
-        if not isinstance(X, pa.Table):
-            validate_data(estimator, X, reset=fitting, skip_check_array=True)
-        return from_object(X)
-    if whole_series and getattr(X, "ndim", 2) in (1, 3):
-        return np.asarray(X, dtype=np.float64)
+        return _frame(estimator, X, fitting)
+    if whole_series and np.ndim(X) in (1, 3):
+        return _numbers(X)
     return np.asarray(
         validate_data(
             estimator,
@@ -41,13 +46,55 @@ def as_data(estimator: Any, X: Any, *, fitting: bool, whole_series: bool) -> Dat
 
 def like_input(X: Any, result: Any) -> Any:
     """A result in the container that `X` came in: pandas for pandas, polars for polars, float32 for float32."""
-    if isinstance(result, pa.Table):
-        library = type(X).__module__.partition(".")[0]
-        if library == "pandas":
-            return result.to_pandas()
-        return sys.modules["polars"].from_arrow(result) if library == "polars" else result
-    return result.astype(X.dtype) if getattr(X, "dtype", None) in (np.float32, np.float64) else result
+    library = type(X).__module__.partition(".")[0]
+    if library == "pandas":
+        return _like_pandas(X, result)
+    if library == "polars" and isinstance(result, pa.Table):
+        return sys.modules["polars"].from_arrow(result)
+    return like_numbers(X, result)
+
+
+def like_numbers(X: Any, result: Any) -> Any:
+    """An array in the precision of `X`, where that has one."""
+    precision = getattr(X, "dtype", None)
+    return result.astype(precision) if precision in (np.float32, np.float64) else result
 
 
 def _is_frame(X: Any) -> bool:
-    return hasattr(X, "__arrow_c_stream__") or isinstance(X, pa.Table)
+    return hasattr(X, "__arrow_c_stream__") or _is_arrow(X)
+
+
+def _is_arrow(X: Any) -> bool:
+    return isinstance(X, pa.Table | pa.RecordBatch)
+
+
+def _frame(estimator: Any, X: Any, fitting: bool) -> Frame:
+    if _is_arrow(X):
+        return from_object(X)  # type: ignore[return-value]
+    if X.ndim == 1 if hasattr(X, "ndim") else False:
+        X = X.to_frame(X.name or "value")  # keeps the index of a pandas series, which may hold the times
+    validate_data(estimator, X, reset=fitting, skip_check_array=True)
+    named = any(isinstance(label, str) for label in X.columns)
+    return dataclasses.replace(from_object(X), unnamed=not named)  # type: ignore[type-var]
+
+
+def _numbers(X: Any) -> np.ndarray:
+    try:
+        return np.asarray(X, dtype=np.float64)
+    except (TypeError, ValueError) as fault:
+        raise DataError("holds something that is not a number", where="the data", how=str(fault)) from None
+
+
+def _like_pandas(X: Any, result: Any) -> Any:
+    """The result under the labels and the index of a pandas frame or series."""
+    frame = X.to_frame() if X.ndim == 1 else X
+    if isinstance(result, pa.Table):
+        result = result.to_pandas().rename(columns={str(label): label for label in frame.columns})
+        # times that were the index became a column
+        result = result.drop(columns={X.index.name or "time"} - set(frame.columns), errors="ignore")
+    elif result.shape == frame.shape:
+        result = type(frame)(result, columns=frame.columns)
+    if len(result) != len(X) or isinstance(result, np.ndarray):
+        return result
+    result = result.set_axis(X.index)
+    return result if X.ndim > 1 else result.iloc[:, 0].rename(X.name)

@@ -83,7 +83,8 @@ def choose_modality(request: Learning, data: Data) -> tuple[str, str]:
 def _found_modality(request: Learning, data: Data) -> tuple[str, str]:
     why = _series_because(request, data)
     if why:
-        return "series", f"reading as a series: {why}; --modality table to change"
+        change = "; --modality table to change" if isinstance(data, Frame) else ""
+        return "series", f"reading as a series: {why}{change}"
     return "table", "reading as a table: no column orders the rows in time; --modality series to change"
 
 
