@@ -42,7 +42,7 @@ def test_rows_of_a_2d_array_are_windows() -> None:
     assert made.layout == Layout((12, 1))
     assert packed.places is None
     np.testing.assert_allclose(made.unpack(packed.samples), data, atol=1e-6)
-    rows = made.rows(np.arange(7.0), None, 7)
+    rows = made.rows(np.arange(7.0), None)
     assert rows.index.to_pylist() == list(range(7))
     assert rows.score.tolist() == list(range(7))
     assert rows.covered.all()
@@ -204,20 +204,18 @@ def test_scores_and_errors_are_carried_back_as_a_loop_would() -> None:
     packed = made.pack(data)
     rng = np.random.default_rng(1)
     scores, errors = rng.random(len(packed.samples)), rng.random((len(packed.samples), 16))
-    rows = made.rows(scores, packed.places, 53)
-    by_step = made.step_errors(errors, packed.places, 53)
+    rows = made.rows(scores, packed.places)
+    by_step = made.step_errors(errors, packed.places)
     for row in range(53):
         over = [(i, row - start) for i, start in enumerate(packed.places.starts) if start <= row < start + 8]
         assert rows.score[row] == pytest.approx(np.mean([scores[i] for i, _ in over]))
         assert by_step[row] == pytest.approx(np.mean([errors[i].reshape(8, 2)[step] for i, step in over]))
-    with pytest.raises(DataError, match="got 54 rows, wanted the 53"):
-        made.rows(scores, packed.places, 54)
 
 
 def test_errors_of_row_windows_are_their_means() -> None:
     made = SeriesSettings().fit(np.random.default_rng(0).normal(size=(3, 4)))
     errors = np.array([[1.0, 2, 3, 6], [0, 0, 0, NAN], [1, 1, 1, 1]])
-    assert made.step_errors(errors, None, 3).tolist() == [3, 0, 1]
+    assert made.step_errors(errors, None).tolist() == [3, 0, 1]
 
 
 @pytest.mark.parametrize("scaling", ["standard", "min-max", "quantile", "none"])
@@ -278,7 +276,7 @@ def test_untidy_recordings_score_every_row(name: str) -> None:
     frame = Frame(pa.csv.read_csv(shared(f"nab/data/realKnownCause/{name}.csv")), name, 2)
     made = SeriesSettings().fit(frame)
     packed = made.pack(frame)
-    rows = made.rows(np.arange(len(packed.samples), dtype=np.float64), packed.places, frame.table.num_rows)
+    rows = made.rows(np.arange(len(packed.samples), dtype=np.float64), packed.places)
     assert np.isfinite(rows.score).all()
     assert rows.covered.mean() > 0.7
     again = made.unpack(packed.samples, packed.places)["value"].to_numpy()

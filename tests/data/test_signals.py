@@ -67,7 +67,7 @@ def test_short_gaps_are_filled_and_windows_across_long_ones_left_out() -> None:
         " and windows there are left out",
         "21 steps in no whole window of 1d: not scored by themselves",
     ]
-    rows = made.rows(np.arange(15.0), packed.places, len(kept))
+    rows = made.rows(np.arange(15.0), packed.places)
     assert len(rows.score) == len(kept)
     assert (~rows.covered).sum() == 21
     assert set(rows.score[~rows.covered]) == {7.0}
@@ -85,7 +85,7 @@ def test_repeated_times_are_averaged() -> None:
     packed = made.pack(double)
     assert packed.samples[0, 0, 0] == pytest.approx(5)
     assert packed.notices == ["1 row repeated a time (the first 2024-01-01 00:00): rows of one time were averaged"]
-    assert len(made.rows(np.zeros(15), packed.places, 361).score) == 361
+    assert len(made.rows(np.zeros(15), packed.places).score) == 361
 
 
 def test_days_of_23_and_25_hours_are_days() -> None:
@@ -109,7 +109,7 @@ def test_times_with_a_zone_have_their_days_in_utc() -> None:
     packed = made.pack(frame)
     assert len(packed.samples) == 20
     assert "times of zone America/New_York are taken as UTC" in packed.notices[0]
-    assert made.rows(np.zeros(20), packed.places, 480).index.type == column.type
+    assert made.rows(np.zeros(20), packed.places).index.type == column.type
 
 
 def test_plain_numbers_can_be_the_time() -> None:

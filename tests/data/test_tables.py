@@ -212,7 +212,7 @@ def test_cells_in_units():
 
 
 def test_rows_are_samples():
-    rows = fitted(np.eye(3)).rows(np.array([1, 2, 3], dtype=np.float32), None, 3)
+    rows = fitted(np.eye(3)).rows(np.array([1, 2, 3], dtype=np.float32), None)
     assert rows.index.to_pylist() == [0, 1, 2]
     assert rows.score.dtype == np.float64
     assert rows.covered.all()

@@ -18,6 +18,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load, save
 from torch import Tensor
 
+from hourglass.core.chunks import single_precision
 from hourglass.core.fitted import CALIBRATED_ON, Calibration, FittedModel
 from hourglass.core.kinds import Experiment, build, choose_device
 from hourglass.core.scores import Combination, scorer_named
@@ -109,7 +110,7 @@ def _describe(model: FittedModel) -> tuple[dict[str, Any], dict[str, Tensor]]:
 def _restore(document: dict[str, Any], tensors: dict[str, Tensor], device: torch.device) -> FittedModel:
     experiment = Experiment.from_json(document["experiment"])
     form = FORMATS[experiment.modality].restore(document["format"], _under("format.", tensors))
-    with torch.random.fork_rng(devices=[]):
+    with single_precision(), torch.random.fork_rng(devices=[]):
         network = build(experiment, form.layout)
     network.load_state_dict(_under("network.", tensors))
     network.to(device).eval()

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
 import numpy as np
 import torch
@@ -17,6 +18,18 @@ def chunk_rows(size: int) -> int:
     return int(2 ** min(12, max(6, (_NUMBERS // size).bit_length() - 1)))
 
 
+@contextmanager
+def single_precision() -> Iterator[None]:
+    """Tensors and layers made here are float32, whatever default the caller has set for their own work."""
+    callers = torch.get_default_dtype()
+    torch.set_default_dtype(torch.float32)
+    try:
+        yield
+    finally:
+        torch.set_default_dtype(callers)
+
+
+@single_precision()
 @torch.inference_mode()
 def in_chunks(function: Callable[[Tensor], Tensor], samples: np.ndarray, device: torch.device) -> np.ndarray:
     """`function` of the samples, so many at a time, joined.

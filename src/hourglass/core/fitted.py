@@ -120,15 +120,13 @@ class FittedModel:
     ) -> Detection:
         """Anomaly score, p-value and flag of every input row; reasons for the flagged ones (or "all", or "none").
 
-        `own`: the data are those that the model was fitted on. Where they were scored out of fold, those scores are
-        taken,
-        so that no row is judged by a network that has seen it.
+        `own`: the data are those that the model was fitted on. Where all of them were scored out of fold, those scores
+        are taken, so that no row is judged by a network that has seen it.
         """
         packed = self.format.pack(data)
-        samples = self.calibration.scores if own and self.calibration.source == OUT_OF_FOLD else self.score(packed)
-        rows = self.format.rows(
-            samples, packed.places, len(data) if isinstance(data, np.ndarray) else data.table.num_rows
-        )
+        unseen = self.calibration.source == OUT_OF_FOLD and len(self.calibration.scores) == len(packed.samples)
+        samples = self.calibration.scores if own and unseen else self.score(packed)
+        rows = self.format.rows(samples, packed.places)
         limit = self.threshold(rate, rule)
         flagged = (rows.score > limit.value) & rows.covered
         found = Detection(rows, self.p_values(rows.score), flagged, limit, {}, samples, packed)

@@ -19,57 +19,69 @@ from hourglass.core.model import Autoencoder
 from hourglass.core.scores import Combination, Scorer, raw_scores, scorer_named
 from hourglass.core.thresholds import rows_needed
 from hourglass.core.training import History, Report, train
-from hourglass.data.formats import Data, Format
-from hourglass.data.samples import Packed
+from hourglass.data.formats import Data
+from hourglass.data.samples import Layout, Packed
 from hourglass.errors import DataError, UsageError
+
+_ENOUGH = 1_000
+"""Samples scored out of fold after which no further fold is fitted."""
+
+
+def fit_model(data: Data, plan: Experiment, *, calibrate: bool = True, report: Report | None = None) -> FittedModel:
+    """Fit an autoencoder to `data` (an array or a frame) as the experiment `plan` says.
+
+    `calibrate`: where the held-out samples are too few for the asked false-alarm rate, score the training samples out
+    of fold (a further, smaller fit a fold). The caller's random state is left as it was.
+    """
+    form = plan.format.fit(data)
+    packed = form.pack(data)
+    count = len(packed.samples)
+    if count < 2:
+        how = "give more rows; for a series, a shorter --window"
+        raise DataError(f"got {count} samples, wanted at least 2", where="fit", how=how)
+    _check_range(packed.samples, plan)
+    kept, held_out = split(count, plan.training.validation, plan.training.seed, packed.places is not None)
+    device = choose_device(plan.training.device)
+    trained = _Trained.on(packed.samples, kept, held_out, plan, form.layout, device, report)
+    raw, source = _calibrate(packed, held_out, trained, plan, form.layout, calibrate)
+    combination = Combination.fit(raw)
+    calibration = Calibration(combination(raw), source)
+    card = {"samples": count, "sha256": _digest(packed.samples), "notices": form.notices, "versions": versions()}
+    return FittedModel(plan, form, trained.network, trained.scorers, combination, calibration, trained.history, card)
 
 
 @dataclass(frozen=True)
 class _Trained:
+    """A trained network and the scorers that go with it."""
+
     network: Autoencoder
     scorers: list[Scorer]
     history: History
 
+    @classmethod
+    def on(
+        cls,
+        samples: np.ndarray,
+        kept: np.ndarray,
+        held_out: np.ndarray,
+        plan: Experiment,
+        layout: Layout,
+        device: torch.device,
+        report: Report | None = None,
+    ) -> _Trained:
+        """Trained on the samples at `kept`; those at `held_out` choose the best epoch."""
+        seed = plan.training.seed
+        x, held = (torch.from_numpy(samples[chosen]).to(device) for chosen in (kept, held_out))
+        with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
+            torch.manual_seed(seed)
+            network = build(plan, layout).to(device)
+            history = train(network, x, plan.training, held, report)
+        kinds = [scorer_named(name) for name in plan.scorers()]
+        return cls(network, [kind(kind.learn(network, x, seed)) for kind in kinds], history)
 
-def fit_model(
-    data: Data, experiment: Experiment, *, calibrate: bool = True, report: Report | None = None
-) -> FittedModel:
-    """Fit an autoencoder to `data` (an array or a frame) as the experiment says.
-
-    `calibrate`: where the held-out rows are too few for the asked false-alarm rate, score the training rows out of
-    fold too
-    (as many further, smaller fits as there are folds). The caller's random state is left as it was.
-    """
-    form = experiment.format.fit(data)
-    packed = form.pack(data)
-    samples = packed.samples
-    if len(samples) < 2:
-        raise DataError(
-            f"got {len(samples)} samples, wanted at least 2",
-            where="fit",
-            how="give more rows; for a series, a shorter --window",
-        )
-    _check_range(samples, experiment)
-    kept, held_out = split(
-        len(samples), experiment.training.validation, experiment.training.seed, packed.places is not None
-    )
-    device = choose_device(experiment.training.device)
-    trained = _fit_network(samples, kept, held_out, experiment, form, device, report)
-    raw, source = _calibration_scores(packed, held_out, trained, experiment, form, calibrate)
-    combination = Combination.fit(raw)
-    calibration = Calibration(combination(raw), source)
-    card = {"samples": len(samples), "sha256": _digest(samples), "notices": form.notices, "versions": versions()}
-    network, scorers, history = trained.network, trained.scorers, trained.history
-    return FittedModel(experiment, form, network, scorers, combination, calibration, history, card)
-
-
-def _check_range(samples: np.ndarray, experiment: Experiment) -> None:
-    if experiment.loss is not None and experiment.loss.unit_interval:
-        low, high = float(np.nanmin(samples, initial=0)), float(np.nanmax(samples, initial=0))
-        if low < 0 or high > 1:
-            span = f"the data, scaled, go from {low:.3g} to {high:.3g}"
-            what = f"the {experiment.loss.name} loss takes numbers from 0 to 1; {span}"
-            raise UsageError(what, where="loss", how="add --set format.scaling=min-max")
+    def scores(self, samples: np.ndarray) -> np.ndarray:
+        """Raw scores (n, scorers)."""
+        return raw_scores(self.network, self.scorers, samples)
 
 
 def split(count: int, share: float, seed: int, ordered: bool) -> tuple[np.ndarray, np.ndarray]:
@@ -81,56 +93,46 @@ def split(count: int, share: float, seed: int, ordered: bool) -> tuple[np.ndarra
     return np.sort(order[: count - held]), np.sort(order[count - held :])
 
 
-def _fit_network(
-    samples: np.ndarray,
-    kept: np.ndarray,
-    held_out: np.ndarray,
-    experiment: Experiment,
-    form: Format,
-    device: torch.device,
-    report: Report | None,
-) -> _Trained:
-    settings = experiment.training
-    x = torch.from_numpy(np.ascontiguousarray(samples[kept])).to(device)
-    held = torch.from_numpy(np.ascontiguousarray(samples[held_out])).to(device)
-    with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
-        torch.manual_seed(settings.seed)
-        network = build(experiment, form.layout).to(device)
-        history = train(network, x, settings, held, report)
-    kinds = [scorer_named(name) for name in experiment.scorers()]
-    return _Trained(network, [kind(kind.learn(network, x, settings.seed)) for kind in kinds], history)
-
-
-def _calibration_scores(
-    packed: Packed, held_out: np.ndarray, trained: _Trained, experiment: Experiment, form: Format, calibrate: bool
+def _calibrate(
+    packed: Packed, held_out: np.ndarray, trained: _Trained, plan: Experiment, layout: Layout, out_of_fold: bool
 ) -> tuple[np.ndarray, str]:
     """Raw scores (n, scorers) of samples, and which samples they are: not trained on, wherever that is possible."""
-    samples = packed.samples
-    enough = len(held_out) >= rows_needed(experiment.detection.false_alarm_rate)
-    interrupted = trained.history.stopped == "interrupted"
-    if enough or (len(held_out) and (not calibrate or interrupted)):
-        return raw_scores(trained.network, trained.scorers, samples[held_out]), HELD_OUT
-    if not calibrate or interrupted or len(samples) < 2 * experiment.detection.folds:
-        return raw_scores(trained.network, trained.scorers, samples), TRAINING
-    return _out_of_fold(packed, experiment, form, trained), OUT_OF_FOLD
+    samples, history = packed.samples, trained.history
+    enough = len(held_out) >= rows_needed(plan.detection.false_alarm_rate)
+    wanted = out_of_fold and not enough and len(samples) >= 2 * plan.detection.folds
+    if wanted and history.stopped != "interrupted":
+        try:
+            return _out_of_fold(packed, trained, plan, layout), OUT_OF_FOLD
+        except KeyboardInterrupt:
+            history.stopped = "interrupted"
+            history.notices.append(
+                "the out-of-fold scores were interrupted; the threshold is less sure than it could be"
+            )
+    if len(held_out):
+        return trained.scores(samples[held_out]), HELD_OUT
+    return trained.scores(samples), TRAINING
 
 
-def _out_of_fold(packed: Packed, experiment: Experiment, form: Format, trained: _Trained) -> np.ndarray:
-    """Each sample's raw scores from a network that was not trained on it, trained for as long as the real one was."""
-    settings = experiment.training.replace(
-        epochs=max(trained.history.best_epoch, 1), validation=0.0, batch_size=trained.history.batch_size
-    )
-    plan = experiment.replace(training=settings)
-    samples = packed.samples
-    raw = np.empty((len(samples), len(trained.scorers)), dtype=np.float32)
-    nothing = np.empty(0, dtype=np.int64)
-    for fold in _folds(
-        len(samples), experiment.detection.folds, None if packed.overlapping else experiment.training.seed
-    ):
+def _out_of_fold(packed: Packed, trained: _Trained, plan: Experiment, layout: Layout) -> np.ndarray:
+    """Raw scores of samples by networks not trained on them, each trained for as long as the real one was.
+
+    Of every sample, in order, where there are at most 1,000; otherwise of as many folds as make that many.
+    """
+    samples, history, device = packed.samples, trained.history, trained.network.device
+    epochs = max(history.best_epoch, 1)
+    training = plan.training.replace(epochs=epochs, validation=0.0, batch_size=history.batch_size)
+    folds = _folds(len(samples), plan.detection.folds, None if packed.overlapping else plan.training.seed)
+    raw = np.full((len(samples), len(trained.scorers)), np.nan, dtype=np.float32)
+    for fold in folds:
         others = np.setdiff1d(np.arange(len(samples)), fold)
-        fitted = _fit_network(samples, others, nothing, plan, form, trained.network.device, None)
-        raw[fold] = raw_scores(fitted.network, fitted.scorers, samples[fold])
-    return raw
+        fitted = _Trained.on(samples, others, fold[:0], plan.replace(training=training), layout, device)
+        if fitted.history.stopped == "interrupted":
+            raise KeyboardInterrupt
+        raw[fold] = fitted.scores(samples[fold])
+        scored = ~np.isnan(raw).any(axis=1)
+        if scored.sum() >= max(_ENOUGH, rows_needed(plan.detection.false_alarm_rate)):
+            break
+    return raw[scored]
 
 
 def _folds(count: int, folds: int, seed: int | None) -> Iterator[np.ndarray]:
@@ -139,8 +141,18 @@ def _folds(count: int, folds: int, seed: int | None) -> Iterator[np.ndarray]:
     yield from (np.sort(part) for part in np.array_split(order, folds))
 
 
+def _check_range(samples: np.ndarray, plan: Experiment) -> None:
+    if plan.loss is None or not plan.loss.unit_interval:
+        return
+    low, high = float(np.nanmin(samples, initial=0)), float(np.nanmax(samples, initial=0))
+    if low < 0 or high > 1:
+        span = f"the data, scaled, go from {low:.3g} to {high:.3g}"
+        what = f"the {plan.loss.name} loss takes numbers from 0 to 1; {span}"
+        raise UsageError(what, where="loss", how="add --set format.scaling=min-max")
+
+
 def _digest(samples: np.ndarray) -> str:
-    return hashlib.sha256(np.ascontiguousarray(samples).tobytes()).hexdigest()
+    return hashlib.sha256(np.ascontiguousarray(samples).data).hexdigest()
 
 
 def versions() -> dict[str, Any]:

@@ -6,6 +6,7 @@ import copy
 import math
 import time
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
@@ -22,6 +23,8 @@ Report = Callable[[int, int, Terms], None]
 
 _VALIDATION_SEED = 20_240_229
 _STEPS = 1_500
+_SMALL_STEP = 2**22
+"""Products (batch size times weights) below which a step runs on one thread."""
 
 
 @dataclass
@@ -53,17 +56,17 @@ def train(
     """Train `model` on `samples` (n, ...) and leave it with the weights that were best on `held_out`.
 
     Without held-out samples the last epoch's weights stay. Ctrl-C keeps the best so far; a loss that is no longer
-    finite goes
-    back to the last finite weights. Both are said in the history. Random draws come from `settings.seed`.
+    finite goes back to the last finite weights. Both are said in the history. Random draws come from `settings.seed`.
     """
     run = _Run(model, samples, settings, held_out)
     start = time.perf_counter()
     try:
-        for epoch in range(1, run.history.epochs + 1):
-            if not run.epoch(epoch):
-                break
-            if report:
-                report(epoch, run.history.epochs, run.latest())
+        with _threads_for(run.history.batch_size * sum(weight.numel() for weight in model.parameters())):
+            for epoch in range(1, run.history.epochs + 1):
+                if not run.epoch(epoch):
+                    break
+                if report:
+                    report(epoch, run.history.epochs, run.latest())
     except KeyboardInterrupt:
         if not run.history.best_epoch:
             raise  # nothing trained to keep
@@ -71,6 +74,17 @@ def train(
     run.finish()
     run.history.seconds = time.perf_counter() - start
     return run.history
+
+
+@contextmanager
+def _threads_for(products: int) -> Iterator[None]:
+    """One thread for small steps, where waking the others costs more than they do; the caller's number is put back."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1 if products < _SMALL_STEP else before)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
 
 
 class _Run:

@@ -62,8 +62,8 @@ class Format(ABC):
         """Packed samples in the user's own units and form: an array for arrays, a named table for frames."""
 
     @abstractmethod
-    def rows(self, scores: np.ndarray, places: Any, count: int) -> Rows:
-        """Scores of samples as scores of the `count` input rows."""
+    def rows(self, scores: np.ndarray, places: Any) -> Rows:
+        """Scores of samples as scores of the input rows."""
 
     @abstractmethod
     def cells_in_units(self, sample: np.ndarray) -> list[Any]:

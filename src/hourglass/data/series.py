@@ -17,7 +17,7 @@ import torch
 from numpy.lib.stride_tricks import sliding_window_view
 
 from hourglass.data.formats import Data, Format, FormatSettings, Rows
-from hourglass.data.grid import DAY, Grid, mean_at
+from hourglass.data.grid import DAY, Grid
 from hourglass.data.samples import Frame, Layout, Packed
 from hourglass.data.scaling import SCALERS, Scaler, make_scaler
 from hourglass.data.signals import Schema, bridge_gaps, learn_schema, read, without_empty_channels
@@ -182,27 +182,27 @@ class SeriesFormat(Format):
         rows = units[:, :, 0]
         return pa.table(dict(zip(self.schema.columns, rows.T, strict=True))) if self.schema.columns else rows
 
-    def rows(self, scores: np.ndarray, places: Any, count: int) -> Rows:
+    def rows(self, scores: np.ndarray, places: Any) -> Rows:
         """A row's score is the mean over the windows that cover it.
 
         The rows of a 3-d array that is cut into windows are its steps, series after series.
         """
         scores = np.asarray(scores, dtype=np.float64)
         if places is None:
-            return Rows(pa.array(np.arange(count)), scores, np.ones(count, dtype=bool))
-        means = _counted(places, count).at_rows(scores[:, None, None])[:, 0]
+            return Rows(pa.array(np.arange(len(scores))), scores, np.ones(len(scores), dtype=bool))
+        means = places.at_rows(scores[:, None, None])[:, 0]
         covered = ~np.isnan(means)
         return Rows(places.index, np.where(covered, means, np.median(scores)), covered)
 
-    def step_errors(self, cell_errors: np.ndarray, places: Any, count: int) -> np.ndarray:
+    def step_errors(self, cell_errors: np.ndarray, places: Any) -> np.ndarray:
         """Mean cell error of each input row, over its windows and channels, from errors (n, steps * channels).
 
-        Shape (count,), NaN where no window reaches; it says where inside an event the peak lies.
+        Shape (rows,), NaN where no window reaches; it says where inside an event the peak lies.
         """
         errors = np.asarray(cell_errors, dtype=np.float64).reshape(-1, *self.layout.shape)
         if places is None:
-            return mean_at(np.repeat(np.arange(count), self.layout.size), errors.ravel(), count)
-        return np.asarray(_counted(places, count).at_rows(errors).mean(axis=1))
+            return np.asarray(np.nanmean(errors, axis=(1, 2)))
+        return np.asarray(places.at_rows(errors).mean(axis=1))
 
     def window_label(self, places: Any, window: int) -> str:
         """A window in words: "2014-11-27", "steps 96 to 143", "row 5"."""
@@ -270,9 +270,3 @@ def _cut(scaled: np.ndarray, starts: np.ndarray, steps: int) -> np.ndarray:
     """Windows (n, steps, channels) of a series (all steps, channels)."""
     views = np.moveaxis(sliding_window_view(scaled, steps, axis=0), -1, 1)
     return np.ascontiguousarray(views[starts])
-
-
-def _counted(places: Windows, count: int) -> Windows:
-    if len(places.slots) != count:
-        raise DataError(f"got {counted(count, 'row')}, wanted the {len(places.slots):,} that the windows were cut from")
-    return places

@@ -149,9 +149,11 @@ class TableFormat(Format):
         cells = [column.write(part) for column, part in zip(self.columns, parts, strict=True)]
         return pa.table(cells, names=self.cell_names())
 
-    def rows(self, scores: np.ndarray, places: Any, count: int) -> Rows:
+    def rows(self, scores: np.ndarray, places: Any) -> Rows:
         """Each sample is a row, so each score is its row's."""
-        return Rows(pa.array(np.arange(count)), np.asarray(scores, dtype=np.float64), np.ones(count, dtype=bool))
+        return Rows(
+            pa.array(np.arange(len(scores))), np.asarray(scores, dtype=np.float64), np.ones(len(scores), dtype=bool)
+        )
 
     def cells_in_units(self, sample: np.ndarray) -> list[Any]:
         """One sample's cells as plain values: numbers, words, true or false, times in ISO form; None where missing."""

@@ -11,6 +11,7 @@ from sklearn.utils.validation import check_is_fitted
 from hourglass.core.fitted import FittedModel, Reason
 from hourglass.core.fitting import fit_model
 from hourglass.core.training import Report
+from hourglass.errors import UsageError
 from hourglass.estimators.base import BaseAutoencoder, Saved
 from hourglass.estimators.inputs import as_data
 from hourglass.estimators.modalities import MODALITIES, TableAutoencoder
@@ -47,8 +48,17 @@ class AnomalyDetector(Saved, OutlierMixin, BaseEstimator):
     ) -> None:
         self.autoencoder, self.false_alarm_rate, self.threshold = autoencoder, false_alarm_rate, threshold
 
+    def set_params(self, **params: Any) -> Self:
+        """Set parameters; `autoencoder__latent=8` sets one of the autoencoder's, also where none was given."""
+        if self.autoencoder is None and any(key.startswith("autoencoder__") for key in params):
+            self.autoencoder = TableAutoencoder()
+        return super().set_params(**params)  # type: ignore[no-any-return]
+
     def fit(self, X: Any, y: Any = None, *, report: Report | None = None) -> Self:
         """Train on `X` and calibrate the threshold. `y` is ignored; `report` is called after each epoch."""
+        if not isinstance(self.autoencoder, BaseAutoencoder | None):
+            how = "for example AnomalyDetector(TableAutoencoder())"
+            raise UsageError(f"got {self.autoencoder!r}, wanted an autoencoder", where="autoencoder", how=how)
         autoencoder = clone(self.autoencoder) if self.autoencoder is not None else TableAutoencoder()
         autoencoder.set_params(detection__false_alarm_rate=self.false_alarm_rate, detection__threshold=self.threshold)
         plan = autoencoder.plan()

@@ -14,9 +14,10 @@ from hourglass.core.fitted import FittedModel
 from hourglass.core.fitting import fit_model
 from hourglass.core.kinds import Experiment
 from hourglass.core.training import Report
-from hourglass.errors import ModelFileError
-from hourglass.estimators.inputs import as_data, like_input
-from hourglass.estimators.planning import PARTS, change, plan
+from hourglass.errors import ModelFileError, UsageError
+from hourglass.estimators.inputs import as_data, like_input, like_numbers
+from hourglass.estimators.planning import PARTS, change, plan, short_words
+from hourglass.settings import did_you_mean
 
 
 class Saved:
@@ -75,18 +76,24 @@ class BaseAutoencoder(Saved, ClassNamePrefixFeaturesOutMixin, TransformerMixin, 
         return plan(self.modality, self.get_params(deep=False))
 
     def set_params(self, **params: Any) -> Self:
-        """Set parameters; `corruption__rate=0.3` changes one option of a part, given or the kind's own."""
-        own: dict[str, Any] = {}
+        """Set parameters; `corruption__rate=0.3` changes one option of a part, given or the kind's own.
+
+        A short word for that option (`latent` for `bottleneck__size`) is set to None: the later wish stands.
+        """
+        known = self.get_params(deep=False)
         nested: dict[str, dict[str, Any]] = {}
         for key, value in params.items():
             slot, _, option = key.partition("__")
             if option and slot in PARTS:
                 nested.setdefault(slot, {})[option] = value
-            else:
-                own[key] = value
-        super().set_params(**own)
+            elif key not in known:
+                what = f"{type(self).__name__} has no parameter {key!r}"
+                raise UsageError(what, how=did_you_mean(slot, known))
+        super().set_params(**{key: value for key, value in params.items() if key in known})
         for slot, changes in nested.items():
             setattr(self, slot, getattr(change(self.plan(), slot, changes), slot))
+            for word in short_words(slot, changes):
+                setattr(self, word, None)
         return self
 
     def fit(self, X: Any, y: Any = None, *, report: Report | None = None) -> Self:
@@ -103,13 +110,13 @@ class BaseAutoencoder(Saved, ClassNamePrefixFeaturesOutMixin, TransformerMixin, 
     def transform(self, X: Any) -> np.ndarray:
         """Codes of the samples, shape (samples, latent); the mean where codes are random."""
         check_is_fitted(self)
-        return like_input(X, self.model_.encode(self._data(X)))  # type: ignore[no-any-return]
+        return like_numbers(X, self.model_.encode(self._data(X)))  # type: ignore[no-any-return]
 
     def inverse_transform(self, X: Any) -> Any:
         """Samples made from codes (samples, latent), in the data's own units."""
         check_is_fitted(self)
         codes = check_array(X, dtype=(np.float64, np.float32))
-        return like_input(codes, self.model_.decode(codes))
+        return like_input(X, self.model_.decode(codes))
 
     def reconstruct(self, X: Any) -> Any:
         """`X` given back through the bottleneck, in its own form and units."""

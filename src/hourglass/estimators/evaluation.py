@@ -20,8 +20,7 @@ def evaluate(
     """Judge the model's flags and scores on rows whose truth is known: `labels` (rows,), True = anomaly.
 
     `rate` is the false-alarm rate of the threshold (default: as fitted). The baselines are fitted on `train`, or,
-    without
-    it, on the evaluated rows themselves. A figure that the labels leave undefined is None, with a notice.
+    without it, on the evaluated rows themselves. A figure that the labels leave undefined is None, with a notice.
     """
     found = model.detect(data, rate=rate, reasons="none")
     labels = checked_labels(labels, len(found.rows.score))
@@ -29,7 +28,7 @@ def evaluate(
     result = ranking(labels, found.rows.score) | decisions(labels, found.is_anomaly)
     missing = [f"{name} is undefined: {_WHY[name]}" for name, value in result.items() if value is None]
     baselines = fit_baselines(model, packed if train is None else model.format.pack(train))
-    rivals = row_scores(model, baselines, packed, len(labels))
+    rivals = row_scores(model, baselines, packed)
     return result | {
         "threshold": found.threshold.value,
         "rows": len(labels),
@@ -100,10 +99,10 @@ def fit_baselines(model: FittedModel, packed: Packed) -> Baselines:
     return Baselines.fit(packed.samples, model.latent_size, model.experiment.training.seed)
 
 
-def row_scores(model: FittedModel, baselines: Baselines, packed: Packed, count: int) -> dict[str, np.ndarray]:
-    """The baselines' scores of samples, carried back to the `count` input rows as the model's own are."""
+def row_scores(model: FittedModel, baselines: Baselines, packed: Packed) -> dict[str, np.ndarray]:
+    """The baselines' scores of samples, carried back to the input rows as the model's own are."""
     scores = baselines.scores(packed.samples)
-    return {name: model.format.rows(score, packed.places, count).score for name, score in scores.items()}
+    return {name: model.format.rows(score, packed.places).score for name, score in scores.items()}
 
 
 def _share(part: int, whole: int) -> float | None:

@@ -1,10 +1,10 @@
-"""What users give to estimators, checked as scikit-learn wants it, as what formats take; and results in the same form."""
+"""What users give to estimators, checked as scikit-learn wants it, as what formats take; results in the same form."""
 
 from __future__ import annotations
 
 import dataclasses
 import sys
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import pyarrow as pa
@@ -30,8 +30,10 @@ def as_data(estimator: Any, X: Any, *, fitting: bool, whole_series: bool) -> Dat
         return X
     if _is_frame(X):
         return _frame(estimator, X, fitting)
-    if whole_series and np.ndim(X) in (1, 3):
-        return _numbers(X)
+    if whole_series:
+        X = X if hasattr(X, "ndim") else _numbers(X)  # lists, and what converts itself to an array
+        if X.ndim in (1, 3):
+            return _numbers(X)
     return np.asarray(
         validate_data(
             estimator,
@@ -70,12 +72,12 @@ def _is_arrow(X: Any) -> bool:
 
 def _frame(estimator: Any, X: Any, fitting: bool) -> Frame:
     if _is_arrow(X):
-        return from_object(X)  # type: ignore[return-value]
-    if X.ndim == 1 if hasattr(X, "ndim") else False:
+        return cast(Frame, from_object(X))
+    if len(X.shape) == 1:
         X = X.to_frame(X.name or "value")  # keeps the index of a pandas series, which may hold the times
     validate_data(estimator, X, reset=fitting, skip_check_array=True)
     named = any(isinstance(label, str) for label in X.columns)
-    return dataclasses.replace(from_object(X), unnamed=not named)  # type: ignore[type-var]
+    return dataclasses.replace(cast(Frame, from_object(X)), unnamed=not named)
 
 
 def _numbers(X: Any) -> np.ndarray:
@@ -90,8 +92,8 @@ def _like_pandas(X: Any, result: Any) -> Any:
     frame = X.to_frame() if X.ndim == 1 else X
     if isinstance(result, pa.Table):
         result = result.to_pandas().rename(columns={str(label): label for label in frame.columns})
-        # times that were the index became a column
-        result = result.drop(columns={X.index.name or "time"} - set(frame.columns), errors="ignore")
+        if X.index.dtype.kind == "M":  # times that were the index had become a column
+            result = result.drop(columns={X.index.name or "time"} - set(frame.columns), errors="ignore")
     elif result.shape == frame.shape:
         result = type(frame)(result, columns=frame.columns)
     if len(result) != len(X) or isinstance(result, np.ndarray):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from hourglass import recipes
@@ -36,9 +36,13 @@ def plan(modality: str, parameters: Mapping[str, Any]) -> Experiment:
             chosen = chosen.replace(**{slot: _part(chosen, slot, given[slot])})
     for word, (slot, option) in SHORT.items():
         if word in given:
-            value = str(given[word]) if word == "window" else given[word]
-            chosen = change(chosen, slot, {option: value})
+            chosen = change(chosen, slot, {option: given[word]})
     return chosen
+
+
+def short_words(slot: str, options: Iterable[str]) -> list[str]:
+    """The short words for options of one part."""
+    return [word for word, (part, option) in SHORT.items() if part == slot and option in options]
 
 
 def change(chosen: Experiment, slot: str, changes: Mapping[str, Any]) -> Experiment:
@@ -50,10 +54,13 @@ def change(chosen: Experiment, slot: str, changes: Mapping[str, Any]) -> Experim
     part = getattr(chosen, slot)
     if part is None:
         raise UsageError(f"the {slot} is chosen by the data", how=f"name one first, for example --set {slot}=squared")
-    return chosen.replace(**{slot: part.replace(**changes)})
+    return chosen.replace(**{slot: _with(part, changes)})
 
 
-def _base(modality: str, recipe: str | None, kind: str | None) -> Experiment:
+def _base(modality: str, recipe: Any, kind: Any) -> Experiment:
+    for word, name in (("recipe", recipe), ("kind", kind)):
+        if not isinstance(name, str | None):
+            raise UsageError(f"got {name!r} for the {word}, wanted its name")
     if recipe is None:
         return experiment(modality, kind)
     document = recipes.load(recipe)["experiment"]
@@ -76,8 +83,14 @@ def _part(chosen: Experiment, slot: str, value: Any) -> Any:
         return tuple(each if isinstance(each, Penalty) else Penalty.from_json(each) for each in pieces)
     if isinstance(value, Mapping) and "is" not in value:
         current = getattr(chosen, slot)
-        return current.replace(**value) if isinstance(current, Settings) else value
+        return _with(current, value) if isinstance(current, Settings) else value
     return value
+
+
+def _with(part: Settings, changes: Mapping[str, Any]) -> Settings:
+    """A copy with some options changed; a window of 48 steps may be written as a number."""
+    window = changes.get("window")
+    return part.replace(**{**changes, **({"window": str(window)} if isinstance(window, int) else {})})
 
 
 def _changed_penalties(penalties: tuple[Penalty, ...], changes: Mapping[str, Any]) -> tuple[Penalty, ...]:

@@ -19,7 +19,7 @@ from hourglass.estimators.modalities import SeriesAutoencoder, TableAutoencoder
 from hourglass.interfaces.learning import Listener
 from hourglass.interfaces.options import Demo
 from hourglass.interfaces.report import Section, build_section, picture_rows, write_page
-from hourglass.interfaces.results import Findings, findings, judged_unseen
+from hourglass.interfaces.results import Findings, findings
 from hourglass.interfaces.words import number_words
 
 TITLE = "What Hourglass found"
@@ -73,7 +73,7 @@ def _odd_days(temperatures: Frame, epochs: int, folder: Path, listener: Listener
     listener.note(f"a year of hourly temperatures, day by day, through {how}")
     detector = AnomalyDetector(SeriesAutoencoder(recipe="daily-profile", epochs=epochs))
     detector.fit(temperatures, report=listener.epoch)
-    detection = judged_unseen(detector.model_, detector.model_.detect(temperatures))
+    detection = detector.model_.detect(temperatures, own=True)
     found = _kept(detector, detection, folder / "daily-profile", folder / "temperatures-scores.csv")
     listener.note(found.summary())
     section = build_section(found.model, temperatures, found.detection, title="A year of temperatures, day by day")

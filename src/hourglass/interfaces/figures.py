@@ -1,7 +1,7 @@
-"""Plotly figures as plain JSON values. Colours are names of the page's variables ("--blue"), so that they suit light and dark.
+"""Plotly figures as plain JSON values. Colours are names of the page's variables ("--blue"): they suit light and dark.
 
-The palette is Okabe and Ito's, which colour-blind people can tell apart: blue is what was given or learned, orange what is odd
-or expected, and no meaning hangs on colour alone.
+The palette is Okabe and Ito's, which colour-blind people can tell apart: blue is what was given or learned, orange what
+is odd or expected, and no meaning hangs on colour alone.
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ from __future__ import annotations
 import html
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -47,9 +48,10 @@ def thinned(values: np.ndarray, most: int = MOST_POINTS) -> np.ndarray:
     edges = np.linspace(0, len(values), most // 2 + 1).astype(np.int64)
     low = np.where(np.isnan(values), np.inf, values)
     high = np.where(np.isnan(values), -np.inf, values)
-    stretches = list(zip(edges[:-1], edges[1:], strict=True))
     chosen = [
-        start + pick for start, end in stretches for pick in (np.argmin(low[start:end]), np.argmax(high[start:end]))
+        start + pick
+        for start, end in pairwise(edges)
+        for pick in (np.argmin(low[start:end]), np.argmax(high[start:end]))
     ]
     return np.unique(chosen)
 
@@ -92,7 +94,7 @@ def training_curve(term: str, training: Sequence[float], held_out: Sequence[floa
     return Figure({"data": data, "layout": layout}, 300, f"The term “{term}” over {len(training):,} epochs{kept}.")
 
 
-def score_histogram(groups: Sequence[Line], threshold: float, flagged: np.ndarray, caption: str) -> Figure:
+def score_histogram(groups: Sequence[Line], threshold: float, flagged: np.ndarray, noun: str, caption: str) -> Figure:
     """How scores spread, each group as shares of itself, the threshold across and a tick for each flagged one."""
     every = np.concatenate([*(group.values for group in groups), [threshold]])
     log = wants_log(every)
@@ -112,7 +114,7 @@ def score_histogram(groups: Sequence[Line], threshold: float, flagged: np.ndarra
                 "marker": ticks,
             }
         )
-    layout = _layout("anomaly score" + (" (log scale)" if log else ""), "share of rows (%)")
+    layout = _layout("anomaly score" + (" (log scale)" if log else ""), f"share of {noun}s (%)")
     layout["xaxis"]["type"] = "log" if log else "linear"
     layout["yaxis"]["rangemode"] = "tozero"
     layout["shapes"] = [_upright(threshold, "--orange")]
@@ -132,8 +134,8 @@ def blame_bars(names: Sequence[str], shares: Sequence[float], caption: str) -> F
         "hovertemplate": "%{x:.1f} %<extra></extra>",
     }
     layout = _layout("share of the error (%)", "")
-    layout["yaxis"] |= {"type": "category", "showgrid": False}
-    return Figure({"data": [bars], "layout": layout}, 110 + 24 * len(names), caption)
+    layout["yaxis"] |= {"type": "category", "showgrid": False, "dtick": 1}
+    return Figure({"data": [bars], "layout": layout}, 80 + 24 * len(names), caption)
 
 
 def latent_map(
@@ -145,7 +147,7 @@ def latent_map(
     caption: str,
 ) -> Figure:
     """Codes as points in the plane, coloured by score; flagged ones ringed."""
-    low, high = np.quantile(score, [0.0, 0.98])
+    low, high = np.quantile(score, [0.1, 0.98])  # one very odd sample must not make all others look alike
     colours = {
         "color": plain(np.clip(score, low, max(high, low + 1e-9))),
         "colorscale": _SCORE_COLOURS,
@@ -203,7 +205,7 @@ def time_line(
     if wants_log(score.values):
         layout[f"yaxis{last[1:]}"]["type"] = "log"
     layout["shapes"] = [*_shades(spans), _level(threshold, last)]
-    return Figure({"data": data, "layout": layout}, 90 + 150 * len(stacked), caption)
+    return Figure({"data": data, "layout": layout}, 80 + 150 * len(stacked), caption)
 
 
 def window_figure(
@@ -235,12 +237,12 @@ def _steps(edges: np.ndarray, group: Line, colour: str, area: str, dash: str) ->
 
 def _layout(x_title: str, y_title: str, log: bool = False) -> dict[str, Any]:
     return {
-        "margin": {"l": 8, "r": 8, "t": 28, "b": 8},
+        "margin": {"l": 8, "r": 8, "t": 8, "b": 8},
         "paper_bgcolor": "rgba(0,0,0,0)",
         "plot_bgcolor": "rgba(0,0,0,0)",
         "xaxis": _axis(x_title),
         "yaxis": _axis(y_title) | ({"type": "log"} if log else {}),
-        "legend": {"orientation": "h", "x": 0, "y": 1.02, "yanchor": "bottom"},
+        "legend": {"orientation": "h", "x": 0, "xanchor": "left", "y": 1.02, "yanchor": "bottom"},
         "hoverlabel": {"bgcolor": "--card", "bordercolor": "--line", "font": {"color": "--ink"}},
     }
 

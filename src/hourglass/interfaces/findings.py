@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -12,24 +13,32 @@ import pyarrow.compute as pc
 
 from hourglass.core.fitted import Detection, FittedModel, Reason
 from hourglass.data.column_kinds import read_numbers
-from hourglass.data.events import Event, find_events
+from hourglass.data.events import Event
 from hourglass.data.formats import Data
 from hourglass.data.samples import Frame, Packed
 from hourglass.data.series import Sampling, SeriesFormat
 from hourglass.interfaces.figures import Line, blame_bars, time_line, window_figure
-from hourglass.interfaces.page import Block, Facts, Part, Table, Text
+from hourglass.interfaces.page import Facts, Part, Table, Text
+from hourglass.interfaces.results import findings
 from hourglass.interfaces.words import counted, number_words, pair_words, reason_words, share_words
 
 MOST_ROWS = 12
 MOST_CHANNELS = 6
+MOST_CELLS = 15
 _EXPLAINED = 5
+_TELLING = 0.05
+"""Share of the error that a further reason needs to be named."""
 _BLAMED = 500
-_WINDOWS = 3
+MOST_DRAWN = 3
+"""Windows drawn, and channels of each."""
 
 
 @dataclass(frozen=True)
 class Subject:
-    """What a report is about: a model, the data it judged, and what it said. A sample is a row, or a window of a series."""
+    """What a report is about: a model, the data it judged, and what it said of them.
+
+    A sample is a row, or a window of a series.
+    """
 
     model: FittedModel
     data: Data
@@ -51,7 +60,10 @@ class Subject:
 
     @property
     def noun(self) -> str:
-        return "window" if self.is_cut else "row"
+        """What a sample is called."""
+        if self.series is None or not self.is_cut:
+            return "row"
+        return "day" if self.series.rule.word == "1d" else "window"
 
     @property
     def score(self) -> np.ndarray:
@@ -70,9 +82,7 @@ class Subject:
     @cached_property
     def events(self) -> list[Event]:
         """Events, the strongest first."""
-        rows = self.detection.rows
-        found = find_events(self.detection.is_anomaly, rows.score, rows.index)
-        return sorted(found, key=lambda event: -event.peak_score)
+        return sorted(findings(self.model, self.detection, "none").events, key=lambda event: -event.peak_score)
 
     def name(self, sample: int) -> str:
         """A sample in words."""
@@ -83,28 +93,18 @@ class Subject:
 
 
 def headline(subject: Subject) -> str:
-    """What was found, in a sentence or two."""
-    count, noun = len(subject.score), subject.noun
-    if subject.is_cut:
-        found, whole = counted(len(subject.events), "stretch").replace("stretchs", "stretches"), counted(count, noun)
-        start = (
-            f"{found} in {whole} {'looks' if len(subject.events) == 1 else 'look'} odd"
-            if subject.events
-            else f"Nothing in {whole} looks odd"
-        )
-    else:
-        odd = int(subject.flagged.sum())
-        start = (
-            f"{odd:,} of {counted(count, noun)} {'looks' if odd == 1 else 'look'} odd"
-            if odd
-            else f"None of {counted(count, noun)} looks odd"
-        )
+    """What was found, in two sentences."""
     oddest = int(subject.order[0])
-    limit = subject.detection.threshold.value
-    where = "above" if subject.score[oddest] > limit else "not above"
-    first = subject.reasons(np.array([oddest]), 1)[0][0]
-    score, threshold = pair_words(float(subject.score[oddest]), limit)
-    return f"{start}. The oddest is {subject.name(oddest)}, its score of {score} {where} the threshold of {threshold}: {reason_words(first)}."
+    score, limit = pair_words(float(subject.score[oddest]), subject.detection.threshold.value)
+    where = "above" if subject.flagged[oddest] else "not above"
+    why = reason_words(subject.reasons(np.array([oddest]), 1)[0][0])
+    first = f"The oddest is {subject.name(oddest)}, its score of {score} {where} the threshold of {limit}: {why}."
+    return f"{_how_many(subject)}. {first}"
+
+
+def _how_many(subject: Subject) -> str:
+    odd, whole = int(subject.flagged.sum()), counted(len(subject.score), subject.noun)
+    return f"{odd:,} of {whole} {'looks' if odd == 1 else 'look'} odd" if odd else f"None of {whole} looks odd"
 
 
 def found_part(subject: Subject) -> Part:
@@ -112,46 +112,42 @@ def found_part(subject: Subject) -> Part:
     threshold, calibration = subject.detection.threshold, subject.model.calibration
     odd = int(subject.flagged.sum())
     by_chance = threshold.reachable_rate * len(subject.score)
-    noun = "held-out samples" if calibration.source == "held-out rows" else calibration.source
+    noun = f"held-out {subject.noun}s" if calibration.source == "held-out rows" else calibration.source
     facts = Facts(
         [
             (f"{len(subject.score):,}", f"{subject.noun}s scored"),
             (f"{odd:,}", f"{subject.noun}s flagged"),
             (number_words(threshold.value), "threshold of the anomaly score"),
-            (share_words(threshold.reachable_rate), "of normal samples may be flagged"),
+            (share_words(threshold.reachable_rate), f"of normal {subject.noun}s may be flagged"),
             (f"{len(calibration.scores):,}", f"{noun} set the threshold"),
         ]
     )
-    chance = f"If every {subject.noun} were normal, about {number_words(by_chance, 2)} of {len(subject.score):,} would still be flagged"
-    verdict = (
-        "; what is flagged here is more than that."
-        if odd > 2 * by_chance + 1
-        else "; what is flagged here is not clearly more."
-    )
-    return Part(
-        "What was found",
-        [facts, Text(chance + verdict), _event_table(subject) if subject.is_cut else _row_table(subject)],
-    )
+    chance = f"about {number_words(by_chance, 2)} of {len(subject.score):,} would still be flagged"
+    verdict = "is more than that" if odd > 2 * by_chance + 1 else "is not clearly more"
+    words = Text(f"If every {subject.noun} were normal, {chance}; what is flagged here {verdict}.")
+    return Part("What was found", [facts, words, _event_table(subject) if subject.is_cut else _row_table(subject)])
 
 
 def _row_table(subject: Subject) -> Table:
     chosen = subject.order[:MOST_ROWS]
+    reasons = subject.reasons(chosen, 3)
+    rows = [_row(subject, int(i), each) for i, each in zip(chosen, reasons, strict=True)]
     truth = ["known as"] if subject.labels is not None else []
-    rows = [
-        [
-            subject.name(int(i)),
-            number_words(float(subject.score[i])),
-            number_words(float(subject.detection.p_value[i]), 2),
-            "flagged" if subject.flagged[i] else "",
-            *(["anomaly" if subject.labels[i] else "normal"] if subject.labels is not None else []),
-            "; ".join(map(reason_words, reasons)),
-        ]
-        for i, reasons in zip(chosen, subject.reasons(chosen, 3), strict=True)
-    ]
     header = ["row", "score", "p-value", "", *truth, "strongest reasons"]
-    return Table(
-        header, rows, frozenset({1, 2}), f"The {len(rows)} rows with the highest scores; rows are counted from 0."
-    )
+    caption = f"The {len(rows)} rows with the highest scores; rows are counted from 0."
+    return Table(header, rows, frozenset({1, 2}), caption)
+
+
+def _row(subject: Subject, row: int, reasons: list[Reason]) -> list[str]:
+    telling = [reason for place, reason in enumerate(reasons) if not place or reason.share >= _TELLING]
+    return [
+        subject.name(row),
+        number_words(float(subject.score[row])),
+        number_words(float(subject.detection.p_value[row]), 2),
+        "flagged" if subject.flagged[row] else "",
+        *(["anomaly" if subject.labels[row] else "normal"] if subject.labels is not None else []),
+        "; ".join(map(reason_words, telling)),
+    ]
 
 
 def _event_table(subject: Subject) -> Table | Text:
@@ -191,48 +187,51 @@ def time_part(subject: Subject) -> Part:
     caption = "Shaded: stretches above the threshold (dotted line)."
     if len(lines) > MOST_CHANNELS:
         caption += f" Drawn are the {MOST_CHANNELS} of {len(lines)} channels with the largest errors."
-    return Part(
-        "Time line",
-        [
-            time_line(
-                times[order], drawn, Line("anomaly score", score), subject.detection.threshold.value, spans, caption
-            )
-        ],
-    )
+    limit = subject.detection.threshold.value
+    figure = time_line(times[order], drawn, Line("anomaly score", score), limit, spans, caption)
+    return Part("Time line", [figure])
 
 
 def windows_part(subject: Subject, form: SeriesFormat) -> Part:
     """The oddest windows that do not overlap, with what was expected over what was there."""
     chosen = _oddest_apart(subject)
     errors, expected = subject.model.cell_errors(subject.packed.samples[chosen])
-    blocks: list[Block] = []
-    for window, error, guess in zip(chosen, errors, expected, strict=True):
-        given = _in_units(form, subject.packed.samples[window])
-        guessed = _in_units(form, guess)
-        channels = np.argsort(-error.reshape(given.shape).sum(axis=0), kind="stable")[:_WINDOWS]
-        place = f"{subject.name(int(window))}, score {number_words(float(subject.score[window]))}"
-        x, unit = _window_axis(form)
-        for i in channels:
-            caption = f"{place}: {form.schema.channels[i]}." if len(form.schema.channels) > 1 else f"{place}."
-            blocks.append(
-                window_figure(
-                    form.schema.channels[i], x, given[:, i], guessed[:, i], unit, caption[0].upper() + caption[1:]
-                )
-            )
-    return Part("The oddest windows, and what was expected", blocks)
+    each = zip(chosen, errors, expected, strict=True)
+    figures = [figure for window, error, guess in each for figure in _window(subject, form, window, error, guess)]
+    return Part(f"The oddest {subject.noun}s", figures)
+
+
+def _window(
+    subject: Subject, form: SeriesFormat, window: int, errors: np.ndarray, expected: np.ndarray
+) -> Iterator[Figure]:
+    """One window's channels, those with the largest errors first."""
+    given, guessed = _in_units(form, subject.packed.samples[window]), _in_units(form, expected)
+    place = f"{subject.name(window)}, score {number_words(float(subject.score[window]))}"
+    x, unit = _window_axis(form)
+    for i in np.argsort(-errors.reshape(given.shape).sum(axis=0), kind="stable")[:MOST_DRAWN]:
+        name = form.schema.channels[i]
+        caption = f"{place}: {name}." if len(form.schema.channels) > 1 else f"{place}."
+        yield window_figure(name, x, given[:, i], guessed[:, i], unit, caption[0].upper() + caption[1:])
 
 
 def why_part(subject: Subject) -> Part:
     """Which cells make the flagged samples odd, altogether and one by one."""
-    chosen = _blamed(subject)
-    which = "flagged" if subject.flagged.any() else "highest-scored"
+    return Part("Why", [_blame_figure(subject), _reason_table(subject)])
+
+
+def _blame_figure(subject: Subject) -> Figure:
+    chosen, noun = _blamed(subject), subject.noun
     names, shares = _cell_blame(subject, chosen)
-    top = np.argsort(-shares, kind="stable")[:15]
-    caption = f"Where the error of the {counted(len(chosen), which + ' ' + subject.noun)} lies, each {subject.noun} counted alike."
+    top = np.argsort(-shares, kind="stable")[:MOST_CELLS]
+    which = "flagged" if subject.flagged.any() else "oddest"
+    caption = f"Where the error of the {counted(len(chosen), f'{which} {noun}')} lies, each {noun} counted alike."
     if len(names) > len(top):
         caption += f" The first {len(top)} of {len(names):,} are shown."
-    figure = blame_bars([names[i] for i in top], shares[top].tolist(), caption)
-    few = subject.order[:_EXPLAINED]
+    return blame_bars([names[i] for i in top], shares[top].tolist(), caption)
+
+
+def _reason_table(subject: Subject) -> Table:
+    chosen = subject.order[:_EXPLAINED]
     rows = [
         [
             subject.name(int(i)) if not place else "",
@@ -240,17 +239,12 @@ def why_part(subject: Subject) -> Part:
             *pair_words(reason.value, reason.expected),
             share_words(reason.share),
         ]
-        for i, reasons in zip(few, subject.reasons(few, 5), strict=True)
+        for i, reasons in zip(chosen, subject.reasons(chosen, 5), strict=True)
         for place, reason in enumerate(reasons)
     ]
     header = [subject.noun, "cell", "given", "expected", "share of error"]
-    table = Table(
-        header,
-        rows,
-        frozenset({2, 3, 4}),
-        f"The {counted(len(few), 'oddest ' + subject.noun)}, cell by cell, in units of the data.",
-    )
-    return Part("Why", [figure, table])
+    caption = f"The {counted(len(chosen), f'oddest {subject.noun}')}, cell by cell, in units of the data."
+    return Table(header, rows, frozenset({2, 3, 4}), caption)
 
 
 def _blamed(subject: Subject) -> np.ndarray:
@@ -306,7 +300,7 @@ def _oddest_apart(subject: Subject) -> list[int]:
             abs(int(places.starts[window] - places.starts[other])) >= places.steps for other in chosen
         ):
             chosen.append(window)
-        if len(chosen) == _WINDOWS:
+        if len(chosen) == MOST_DRAWN:
             break
     return chosen
 

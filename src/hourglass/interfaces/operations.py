@@ -26,7 +26,7 @@ from hourglass.interfaces.labels import anomaly_labels, normal_rows, only
 from hourglass.interfaces.learning import Listener, Nobody, learn
 from hourglass.interfaces.options import Convert, Decode, Detect, Evaluate, Fit, Inspect
 from hourglass.interfaces.outputs import HTML, MODEL, SCORES, VALUES, check_place, in_order_of, read_codes, write_values
-from hourglass.interfaces.results import Findings, findings, judged_unseen
+from hourglass.interfaces.results import Findings, findings
 
 _TRAINING = CALIBRATED_ON[2]
 
@@ -52,8 +52,7 @@ def fit(request: Fit, listener: Listener | None = None) -> Outcome:
     path = detector.save(request.output)
     model: FittedModel = detector.model_
     if request.report:
-        found = model.detect(data)
-        found = judged_unseen(model, found) if train is data else found
+        found = model.detect(data, own=train is data)
         _report(request.report, model, data, found, request.data, train)
     document = {"model": str(path), "output": str(path), "report": request.report, **describe(model)}
     document["notices"] = unique_notices([*_read_notices(data), *document["notices"]])
@@ -85,9 +84,7 @@ def detect(request: Detect, listener: Listener | None = None) -> Outcome:
 
 
 def _find(model: FittedModel, data: Data, request: Detect, train: Data | None) -> Findings:
-    detection = model.detect(data, request.false_alarm_rate, request.threshold, request.reasons)
-    if train is data:
-        detection = judged_unseen(model, detection, request.reasons)
+    detection = model.detect(data, request.false_alarm_rate, request.threshold, request.reasons, own=train is data)
     return findings(model, detection, request.reasons, request.false_alarm_rate)
 
 

@@ -1,7 +1,8 @@
 """A report on one model and what it found: one HTML file that needs no network.
 
-write_report -> build_section -> findings.py (what is odd, when, why)
-                              -> this file   (scores, codes, simpler methods, training, data, settings)
+write_report -> build_section -> findings.py  what is odd, when, and why
+                              -> rivals.py    what simpler methods make of it
+                              -> this file    scores, codes, training, data, settings
              -> page.write_page
 """
 
@@ -14,7 +15,6 @@ from typing import Any
 
 import numpy as np
 from PIL import Image
-from scipy.stats import spearmanr
 
 from hourglass.core.chunks import in_chunks
 from hourglass.core.fitted import Detection, FittedModel
@@ -23,7 +23,7 @@ from hourglass.data.profiles import profile
 from hourglass.data.samples import Frame, unique_notices
 from hourglass.data.tables import TableFormat, TableSettings
 from hourglass.errors import DataError
-from hourglass.estimators.evaluation import checked_labels, fit_baselines, ranking, row_scores
+from hourglass.estimators.evaluation import checked_labels
 from hourglass.interfaces.figures import Line, latent_map, score_histogram, training_curve
 from hourglass.interfaces.findings import (
     Subject,
@@ -35,6 +35,7 @@ from hourglass.interfaces.findings import (
     windows_part,
 )
 from hourglass.interfaces.page import Block, Listing, Part, Picture, Section, Table, Text, write_page
+from hourglass.interfaces.rivals import rivals_part
 from hourglass.interfaces.words import MISSING, counted, number_words, share_words, shortened
 
 __all__ = ["Section", "build_section", "picture_rows", "write_page", "write_report"]
@@ -93,9 +94,9 @@ def picture_rows(
     *,
     title: str = "Originals and reconstructions",
 ) -> Section:
-    """Ten pictures over their reconstructions. Both (n, numbers), black at the originals' smallest value and white at the largest.
+    """Ten pictures over their reconstructions, both given as (n, numbers).
 
-    `shape` is (height, width) or (height, width, 3).
+    `shape` is (height, width) or (height, width, 3). Black is the originals' smallest value, white their largest.
     """
     count = min(len(originals), len(reconstructions), _PICTURES)
     size = int(np.prod(shape))
@@ -107,8 +108,9 @@ def picture_rows(
     low, high = np.nanmin(rows[0]), np.nanmax(rows[0])
     grey = np.clip((np.nan_to_num(np.stack(rows)) - low) / max(high - low, 1e-12), 0, 1)
     error = float(np.nanmean(np.square(rows[0] - rows[1])))
-    words = f"{counted(count, 'original')} above, what the model makes of them below; mean squared error a number {number_words(error)}."
-    return Section(title, words, [Part("Pictures", [Picture(_png(grey.reshape(2, count, *shape)), words)])])
+    seen = f"{counted(count, 'original')} above, what the model makes of them below"
+    words = f"{seen}; mean squared error a number {number_words(error)}."
+    return Section(title, words, [Part("Pictures", [Picture(_png(grey.reshape(2, count, *shape)), f"{seen}.")])])
 
 
 def _png(pictures: np.ndarray, gap: int = 2, zoom: int = 3) -> bytes:
@@ -125,17 +127,12 @@ def _png(pictures: np.ndarray, gap: int = 2, zoom: int = 3) -> bytes:
 
 def scores_part(subject: Subject) -> Part:
     """How scores spread, beside those of the samples that set the threshold."""
-    calibration = subject.model.calibration
-    groups = [
-        Line(f"these {subject.noun}s", subject.score),
-        Line(f"calibration ({calibration.source})", calibration.scores),
-    ]
-    caption = (
-        f"Anomaly scores; {counted(int(subject.flagged.sum()), subject.noun)} above the threshold, each with a tick."
-    )
-    return Part(
-        "Scores", [score_histogram(groups, subject.detection.threshold.value, subject.score[subject.flagged], caption)]
-    )
+    calibration, noun, flagged = subject.model.calibration, subject.noun, subject.score[subject.flagged]
+    groups = [Line(f"these {noun}s", subject.score)]
+    if not np.array_equal(calibration.scores, subject.score):
+        groups.append(Line(f"calibration ({calibration.source})", calibration.scores))
+    caption = f"Anomaly scores; {counted(len(flagged), noun)} above the threshold, each with a tick."
+    return Part("Scores", [score_histogram(groups, subject.detection.threshold.value, flagged, noun, caption)])
 
 
 def codes_part(subject: Subject) -> Part:
@@ -156,12 +153,10 @@ def _drawn_points(subject: Subject) -> tuple[np.ndarray, str]:
     if count <= MOST_POINTS:
         return np.arange(count), caption
     oddest, others = np.split(subject.order, [MOST_POINTS // 10])
-    drawn = np.random.default_rng(subject.model.experiment.training.seed).choice(
-        others, MOST_POINTS - len(oddest), replace=False
-    )
-    return np.sort(
-        np.concatenate([oddest, drawn])
-    ), f"{caption} Drawn are {MOST_POINTS:,} of {count:,}: the oddest {len(oddest)}, the others at random."
+    generator = np.random.default_rng(subject.model.experiment.training.seed)
+    drawn = np.append(oddest, generator.choice(others, MOST_POINTS - len(oddest), replace=False))
+    caption += f" Drawn are {MOST_POINTS:,} of {count:,}: the oddest {len(oddest)}, the others at random."
+    return np.sort(drawn), caption
 
 
 def _plane(codes: np.ndarray, score: np.ndarray) -> tuple[np.ndarray, tuple[str, str]]:
@@ -180,85 +175,6 @@ def _plane(codes: np.ndarray, score: np.ndarray) -> tuple[np.ndarray, tuple[str,
     return centred @ axes[:, ::-1][:, :2], (words[0], words[1])
 
 
-def rivals_part(subject: Subject) -> Part:
-    """What PCA and an isolation forest make of the same samples, and when they do as well."""
-    model, samples = subject.model, subject.packed.samples
-    baselines = fit_baselines(model, subject.packed if subject.train is None else model.format.pack(subject.train))
-    own_error = reconstruction_error(model, samples)
-    pca_error = baselines.reconstruction_error(samples)
-    scores = {"autoencoder": subject.score, **baselines.scores(samples)}
-    most = min(len(samples), max(10, int(subject.flagged.sum())))
-    errors = {"autoencoder": own_error, "pca": pca_error}
-    rows = [
-        [
-            {"pca": f"PCA, {counted(baselines.components, 'component')}"}.get(name, name),
-            number_words(errors[name], 3) if name in errors else "",
-            number_words(_rank_correlation(subject.score, score), 2),
-            f"{_shared(subject.score, score, most)} of {most}",
-        ]
-        for name, score in scores.items()
-    ]
-    header = ["method", "reconstruction error", "rank correlation of scores", f"of the {most} oddest, the same"]
-    quality: dict[str, dict[str, float | None]] = {}
-    if subject.labels is not None:
-        by_row = {
-            "autoencoder": subject.detection.rows.score,
-            **row_scores(model, baselines, subject.packed, len(subject.labels)),
-        }
-        quality = {name: ranking(subject.labels, score) for name, score in by_row.items()}
-        header += ["AUROC", "average precision"]
-        rows = [
-            row + [number_words(value, 3) for value in quality[name].values()]
-            for name, row in zip(scores, rows, strict=True)
-        ]
-    fitted = "the training rows" if subject.train is not None else "these same rows"
-    caption = f"PCA and the isolation forest were fitted on {fitted}; the error is the mean squared one a number, after scaling."
-    correlation = _rank_correlation(subject.score, scores["pca"])
-    verdict = _verdict({name: each["auroc"] for name, each in quality.items()}, own_error, pca_error, correlation)
-    return Part(
-        "Beside simpler methods", [Text(verdict), Table(header, rows, frozenset(range(1, len(header))), caption)]
-    )
-
-
-def _verdict(auroc: dict[str, float | None], own_error: float, pca_error: float, correlation: float) -> str:
-    """A sentence that tells when the simpler method does as well."""
-    known = {name: value for name, value in auroc.items() if value is not None}
-    if known:
-        own = known.pop("autoencoder")
-        rival = max(known, key=lambda name: known[name])
-        name = {"pca": "PCA"}.get(rival, f"the {rival}")
-        figures = f"AUROC {number_words(known[rival], 3)} against {number_words(own, 3)}"
-        if known[rival] >= own - 0.005:
-            return f"By the labels, {name} does as well as the autoencoder ({figures}): it is the simpler choice here."
-        return (
-            f"By the labels, the autoencoder finds the anomalies better than {name}, the better of the two ({figures})."
-        )
-    errors = f"error {number_words(pca_error, 3)} against {number_words(own_error, 3)}"
-    if pca_error > 1.05 * own_error:
-        return f"The autoencoder gives the data back better than PCA of the same size ({errors}). Only labels can say whose ranking is better."
-    if correlation >= 0.9:
-        return f"PCA of the same size gives the data back as well ({errors}) and ranks them much alike: the simpler method does as well here."
-    return f"PCA of the same size gives the data back as well ({errors}), but ranks them otherwise. Only labels can say whose ranking is better."
-
-
-def reconstruction_error(model: FittedModel, samples: np.ndarray) -> float:
-    """Mean squared error of the model over the numbers that are not missing, on the packed scale."""
-    given_back = in_chunks(model.network.reconstruct, samples, model.network.device)
-    squares = np.square(samples.astype(np.float64) - given_back)
-    return float(np.nanmean(squares)) if np.isfinite(squares).any() else 0.0
-
-
-def _rank_correlation(one: np.ndarray, other: np.ndarray) -> float:
-    if not (np.ptp(one) and np.ptp(other)):  # a constant has no ranks
-        return 0.0
-    return float(spearmanr(one, other).statistic)
-
-
-def _shared(one: np.ndarray, other: np.ndarray, most: int) -> int:
-    first, second = (np.argsort(-score, kind="stable")[:most] for score in (one, other))
-    return len(np.intersect1d(first, second))
-
-
 _STOPPED = {
     "finished": "as planned",
     "early": "early, since held-out rows no longer improved",
@@ -271,7 +187,8 @@ def training_part(subject: Subject) -> Part:
     """The objective, term by term, over the epochs."""
     history = subject.model.history
     done = len(history.training)
-    words = f"Training took {number_words(history.seconds, 2)} s and ended after {done:,} of {history.epochs:,} epochs, {_STOPPED.get(history.stopped, history.stopped)}."
+    why = _STOPPED.get(history.stopped, history.stopped)
+    words = f"{number_words(history.seconds, 2)} s; it ended after {done:,} of {history.epochs:,} epochs, {why}."
     terms = list(history.training[0]) if history.training else []
     figures = [
         training_curve(
@@ -282,7 +199,7 @@ def training_part(subject: Subject) -> Part:
         )
         for term in terms
     ]
-    return Part("Training", [Text(words), *figures])
+    return Part("Training", [Text(f"Training took {words}"), *figures])
 
 
 def data_part(subject: Subject) -> Part:
@@ -292,7 +209,8 @@ def data_part(subject: Subject) -> Part:
     form = subject.series
     steps = "each row is a window" if form.schema.whole else counted(len(subject.detection.rows.score), "step")
     sampling = "" if form.sampling is None else f", one each {form.sampling.word}"
-    words = f"{counted(len(form.schema.channels), 'channel')}; {steps}{sampling}; {counted(len(subject.score), 'window')} of {counted(form.rule.steps, 'step')}."
+    windows = f"{counted(len(subject.score), 'window')} of {counted(form.rule.steps, 'step')}"
+    words = f"{counted(len(form.schema.channels), 'channel')}; {steps}{sampling}; {windows}."
     rows = [_channel_row(line) for line in channel_lines(subject)[:MOST_COLUMNS]]
     header = ["channel", "values", "missing", "smallest", "median", "largest"]
     return Part("The data", [Text(words), Table(header, rows, frozenset(range(1, len(header))))])
@@ -336,39 +254,37 @@ def _figure(value: Any) -> str:
 
 def settings_part(subject: Subject) -> Part:
     """Everything that made this model, so that it can be made again."""
-    model = subject.model
-    document = model.experiment.as_json()
+    notices = _notices(subject)
+    said: list[Block] = [Text("What was accepted although odd:"), Listing(notices)]
+    tables = [
+        Table(["part", "setting"], _settings(subject.model)),
+        Table(["origin", "value"], _origin(subject.model)),
+    ]
+    return Part("Settings and origin", [*tables, *(said if notices else [Text("There were no notices.")])])
+
+
+def _settings(model: FittedModel) -> list[list[str]]:
     weights = sum(parameter.numel() for parameter in model.network.parameters())
-    rows = [
-        ["modality", document.pop("modality")],
-        ["kind", document.pop("kind")],
-        *([slot, _option_words(value)] for slot, value in document.items()),
-    ]
-    rows += [
-        [
-            "size",
-            f"{counted(model.format.layout.size, 'number')} a sample, a code of {model.latent_size}, {counted(weights, 'weight')}",
-        ]
-    ]
+    size = f"{counted(model.format.layout.size, 'number')} a sample, {model.latent_size} in its code"
+    parts = [[slot, _option_words(value)] for slot, value in model.experiment.as_json().items()]
+    return [*parts, ["size", f"{size}, {counted(weights, 'weight')}"]]
+
+
+def _origin(model: FittedModel) -> list[list[str]]:
     card = model.card
-    origin = [[name, str(version)] for name, version in card.get("versions", {}).items()]
-    origin += [["seed", str(model.experiment.training.seed)], ["training samples", number_words(card.get("samples"))]]
-    origin += [["SHA-256 of the training samples", str(card.get("sha256", MISSING))]]
-    notices = unique_notices(
-        filter(
-            None,
-            [
-                *card.get("notices", []),
-                *subject.packed.notices,
-                *model.history.notices,
-                subject.detection.threshold.notice,
-            ],
-        )
-    )
-    said: list[Block] = (
-        [Text("What was accepted although odd:"), Listing(notices)] if notices else [Text("There were no notices.")]
-    )
-    return Part("Settings and origin", [Table(["part", "setting"], rows), Table(["origin", ""], origin), *said])
+    return [
+        *([name, str(version)] for name, version in card.get("versions", {}).items()),
+        ["seed", str(model.experiment.training.seed)],
+        ["training samples", number_words(card.get("samples"))],
+        ["SHA-256 of the training samples", str(card.get("sha256", MISSING))],
+    ]
+
+
+def _notices(subject: Subject) -> list[str]:
+    model = subject.model
+    data = subject.data.notices if isinstance(subject.data, Frame) else ()
+    said = [*model.card.get("notices", ()), *data, *subject.packed.notices, *model.history.notices]
+    return unique_notices(filter(None, [*said, subject.detection.threshold.notice]))
 
 
 def _option_words(value: Any) -> str:
@@ -388,4 +304,4 @@ def _option_words(value: Any) -> str:
 
 
 def _bare(value: Any) -> str:
-    return " ".join(map(str, value)) or "none" if isinstance(value, list) else str(value)
+    return "-".join(map(str, value)) or "none" if isinstance(value, list) else number_words(value)

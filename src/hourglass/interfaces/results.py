@@ -143,24 +143,6 @@ def findings(model: FittedModel, detection: Detection, reasons: str, rate: float
     return dataclasses.replace(found, windows=windows, events=scored)
 
 
-def judged_unseen(model: FittedModel, detection: Detection, reasons: str = "flagged") -> Detection:
-    """A detection on the training data themselves, each sample judged by a network that was not trained on it.
-
-    Out-of-fold scores, where the calibration made them, are such judgements; the model's own scores of what it was
-    trained on are too low for a threshold that comes from others.
-    """
-    scores, packed = model.calibration.scores, detection.packed
-    if model.calibration.source != OUT_OF_FOLD or packed is None or len(scores) != len(detection.samples):
-        return detection
-    rows = model.format.rows(scores, packed.places, len(detection.rows.score))
-    flagged = (rows.score > detection.threshold.value) & rows.covered
-    judged = Detection(rows, model.p_values(rows.score), flagged, detection.threshold, {}, scores, packed)
-    if packed.places is None and reasons != "none":
-        chosen = np.flatnonzero(flagged) if reasons == "flagged" else np.arange(len(flagged))
-        judged.reasons.update(zip(chosen.tolist(), model.explain(packed.samples[chosen]), strict=True))
-    return judged
-
-
 def owners(places: Windows, scores: np.ndarray) -> np.ndarray:
     """For each input row, the window with the highest score that covers it; -1 where none does."""
     owner = np.full(places.total, -1)
