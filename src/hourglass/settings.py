@@ -150,7 +150,12 @@ class Detection(Settings):
     scorers: tuple[str, ...] | None = option(
         None, "what is measured: error, masked-cell, neighbours (default: by kind)"
     )
-    folds: int = option(10, "folds for out-of-fold scores where too few rows are held out", low=2, high=20)
+    folds: int | None = option(
+        None,
+        "folds for out-of-fold scores where too few rows are held out (default: 10, or 5 above 400 rows)",
+        low=2,
+        high=20,
+    )
 
 
 def did_you_mean(word: str, known: typing.Iterable[str]) -> str:

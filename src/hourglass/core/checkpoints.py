@@ -24,6 +24,7 @@ from hourglass.core.kinds import Experiment, build, choose_device
 from hourglass.core.scores import Combination, scorer_named
 from hourglass.core.training import History
 from hourglass.data.formats import Format
+from hourglass.data.samples import Packed
 from hourglass.data.series import SeriesFormat
 from hourglass.data.tables import TableFormat
 from hourglass.data.writing import replace_file
@@ -116,16 +117,16 @@ def _restore(document: dict[str, Any], tensors: dict[str, Tensor], device: torch
     network.to(device).eval()
     scorers = [scorer_named(name)(_under(f"scorer.{name}.", tensors)) for name in document["scorers"]]
     numbers = {name: tensor.numpy() for name, tensor in _under("calibration.", tensors).items()}
-    if (
-        document["calibrated_on"] not in CALIBRATED_ON
-        or len(numbers["centre"]) != len(scorers)
-        or not len(numbers["scores"])
-    ):
+    centre, spread, scores = (numbers[name] for name in ("centre", "spread", "scores"))
+    fit = centre.shape == spread.shape == (len(scorers),) and scores.ndim == 1 and len(scores)
+    if document["calibrated_on"] not in CALIBRATED_ON or not fit:
         raise ModelFileError("its calibration does not fit its scorers")
-    return FittedModel(
-        experiment, form, network, scorers, Combination(numbers["centre"], numbers["spread"]),
-        Calibration(numbers["scores"], document["calibrated_on"]), History(**document["history"]), document["card"],
+    model = FittedModel(
+        experiment, form, network, scorers, Combination(centre, spread),
+        Calibration(scores, document["calibrated_on"]), History(**document["history"]), dict(document["card"]),
     )  # fmt: skip
+    model.score(Packed(np.zeros((1, *form.layout.shape), dtype=np.float32)))  # a part that does not fit fails here
+    return model
 
 
 def _parsed(content: bytes, where: str) -> tuple[dict[str, Any], dict[str, Tensor]]:
@@ -160,6 +161,8 @@ def _check_version(document: Any, where: str) -> None:
 
 
 def _bytes_of(path: Path) -> bytes:
+    if not path.suffix and not path.exists():
+        path = path.with_suffix(".safetensors")  # as `save_model` has it
     try:
         if not path.is_file():
             how = "name a file that `hourglass fit DATA -o NAME.safetensors` wrote"

@@ -170,10 +170,7 @@ class FittedModel:
     @cached_property
     def latent_size(self) -> int:
         """Numbers in a code."""
-        with torch.inference_mode():
-            return int(
-                self.network.encode(torch.zeros(1, *self.format.layout.shape, device=self.network.device)).shape[1]
-            )
+        return int(self._run(self.network.encode, np.zeros((1, *self.format.layout.shape), dtype=np.float32)).shape[1])
 
     def _run(self, function: Callable[[Tensor], Tensor], samples: np.ndarray) -> np.ndarray:
         return in_chunks(function, samples, self.network.device)

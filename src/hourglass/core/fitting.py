@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import math
 import platform
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -13,26 +14,31 @@ import numpy as np
 import torch
 
 from hourglass._version import __version__
+from hourglass.core.chunks import single_precision
 from hourglass.core.fitted import HELD_OUT, OUT_OF_FOLD, TRAINING, Calibration, FittedModel
 from hourglass.core.kinds import Experiment, build, choose_device
 from hourglass.core.model import Autoencoder
 from hourglass.core.scores import Combination, Scorer, raw_scores, scorer_named
-from hourglass.core.thresholds import rows_needed
+from hourglass.core.thresholds import rows_needed, threshold
 from hourglass.core.training import History, Report, train
 from hourglass.data.formats import Data
 from hourglass.data.samples import Layout, Packed
 from hourglass.errors import DataError, UsageError
 
-_ENOUGH = 1_000
+_ENOUGH = 500
 """Samples scored out of fold after which no further fold is fitted."""
+_SMALL = 400
+"""Samples up to which there are ten folds, so that a fold's network sees as large a share as the real one."""
 
 
 def fit_model(data: Data, plan: Experiment, *, calibrate: bool = True, report: Report | None = None) -> FittedModel:
     """Fit an autoencoder to `data` (an array or a frame) as the experiment `plan` says.
 
     `calibrate`: where the held-out samples are too few for the asked false-alarm rate, score the training samples out
-    of fold (a further, smaller fit a fold). The caller's random state is left as it was.
+    of fold (a further, smaller fit a fold). `report(epoch, epochs, terms)` is called after each epoch, and with the
+    number of the fold and no terms after each fold. The caller's random state is left as it was.
     """
+    _check_detection(plan)
     form = plan.format.fit(data)
     packed = form.pack(data)
     count = len(packed.samples)
@@ -43,7 +49,7 @@ def fit_model(data: Data, plan: Experiment, *, calibrate: bool = True, report: R
     kept, held_out = split(count, plan.training.validation, plan.training.seed, packed.places is not None)
     device = choose_device(plan.training.device)
     trained = _Trained.on(packed.samples, kept, held_out, plan, form.layout, device, report)
-    raw, source = _calibrate(packed, held_out, trained, plan, form.layout, calibrate)
+    raw, source = _calibrate(packed, held_out, trained, plan, form.layout, calibrate, report)
     combination = Combination.fit(raw)
     calibration = Calibration(combination(raw), source)
     card = {"samples": count, "sha256": _digest(packed.samples), "notices": form.notices, "versions": versions()}
@@ -72,7 +78,7 @@ class _Trained:
         """Trained on the samples at `kept`; those at `held_out` choose the best epoch."""
         seed = plan.training.seed
         x, held = (torch.from_numpy(samples[chosen]).to(device) for chosen in (kept, held_out))
-        with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
+        with single_precision(), torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
             torch.manual_seed(seed)
             network = build(plan, layout).to(device)
             history = train(network, x, plan.training, held, report)
@@ -94,15 +100,21 @@ def split(count: int, share: float, seed: int, ordered: bool) -> tuple[np.ndarra
 
 
 def _calibrate(
-    packed: Packed, held_out: np.ndarray, trained: _Trained, plan: Experiment, layout: Layout, out_of_fold: bool
+    packed: Packed,
+    held_out: np.ndarray,
+    trained: _Trained,
+    plan: Experiment,
+    layout: Layout,
+    out_of_fold: bool,
+    report: Report | None,
 ) -> tuple[np.ndarray, str]:
     """Raw scores (n, scorers) of samples, and which samples they are: not trained on, wherever that is possible."""
     samples, history = packed.samples, trained.history
     enough = len(held_out) >= rows_needed(plan.detection.false_alarm_rate)
-    wanted = out_of_fold and not enough and len(samples) >= 2 * plan.detection.folds
+    wanted = out_of_fold and not enough and len(samples) >= 2 * _fold_count(len(samples), plan)
     if wanted and history.stopped != "interrupted":
         try:
-            return _out_of_fold(packed, trained, plan, layout), OUT_OF_FOLD
+            return _out_of_fold(packed, trained, plan, layout, report), OUT_OF_FOLD
         except KeyboardInterrupt:
             history.stopped = "interrupted"
             history.notices.append(
@@ -113,32 +125,48 @@ def _calibrate(
     return trained.scores(samples), TRAINING
 
 
-def _out_of_fold(packed: Packed, trained: _Trained, plan: Experiment, layout: Layout) -> np.ndarray:
+def _out_of_fold(
+    packed: Packed, trained: _Trained, plan: Experiment, layout: Layout, report: Report | None
+) -> np.ndarray:
     """Raw scores of samples by networks not trained on them, each trained for as long as the real one was.
 
-    Of every sample, in order, where there are at most 1,000; otherwise of as many folds as make that many.
+    Of every sample, in order, where there are at most 500; otherwise of as many folds as make that many.
     """
     samples, history, device = packed.samples, trained.history, trained.network.device
     epochs = max(history.best_epoch, 1)
     training = plan.training.replace(epochs=epochs, validation=0.0, batch_size=history.batch_size)
-    folds = _folds(len(samples), plan.detection.folds, None if packed.overlapping else plan.training.seed)
+    folds = _folds(len(samples), _fold_count(len(samples), plan), None if packed.overlapping else plan.training.seed)
+    wanted = min(len(samples), max(_ENOUGH, rows_needed(plan.detection.false_alarm_rate)))
     raw = np.full((len(samples), len(trained.scorers)), np.nan, dtype=np.float32)
-    for fold in folds:
+    for number, fold in enumerate(folds, start=1):
         others = np.setdiff1d(np.arange(len(samples)), fold)
         fitted = _Trained.on(samples, others, fold[:0], plan.replace(training=training), layout, device)
         if fitted.history.stopped == "interrupted":
             raise KeyboardInterrupt
         raw[fold] = fitted.scores(samples[fold])
         scored = ~np.isnan(raw).any(axis=1)
-        if scored.sum() >= max(_ENOUGH, rows_needed(plan.detection.false_alarm_rate)):
+        if report:
+            report(number, math.ceil(number * wanted / scored.sum()), {})
+        if scored.sum() >= wanted:
             break
     return raw[scored]
+
+
+def _fold_count(samples: int, plan: Experiment) -> int:
+    return plan.detection.folds or (10 if samples <= _SMALL else 5)
 
 
 def _folds(count: int, folds: int, seed: int | None) -> Iterator[np.ndarray]:
     """Positions of each fold: drawn at random, or stretches of neighbours where there is no seed."""
     order = np.arange(count) if seed is None else np.random.default_rng(seed).permutation(count)
     yield from (np.sort(part) for part in np.array_split(order, folds))
+
+
+def _check_detection(plan: Experiment) -> None:
+    """Refuse a rate, a rule or a scorer that cannot be before training, not after it."""
+    threshold(np.zeros(1), plan.detection.false_alarm_rate, plan.detection.threshold)
+    for name in plan.scorers():
+        scorer_named(name)
 
 
 def _check_range(samples: np.ndarray, plan: Experiment) -> None:

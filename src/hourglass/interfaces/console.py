@@ -44,18 +44,20 @@ class Console:
             self.say(f"note: {notice}")
 
     def epoch(self, epoch: int, epochs: int, terms: dict[str, float]) -> None:
-        """One epoch is over: a bar with the terms on a terminal, else one line when training starts."""
+        """One epoch, or one fold (no terms), is over: a bar on a terminal, else one line at the start."""
         if self.quiet:
             return
         if not sys.stderr.isatty():
             if not self._training:
                 print(f"training for at most {epochs:,} epochs", file=sys.stderr)
+            if not terms and epoch == 1:
+                print(f"calibrating by {epochs} further fits: too few rows were held out", file=sys.stderr)
             self._training = True
             return
         self._bar = self._bar or _bar()
-        if self._task is None:
-            self._task = self._bar.add_task("training", total=epochs, terms="")
-        if epoch == epochs or time.monotonic() - self._drawn > _SLOW:
+        if self._task is None or (not terms and epoch == 1):
+            self._task = self._bar.add_task("training" if terms else "calibrating", total=epochs, terms="")
+        if not terms or epoch == epochs or time.monotonic() - self._drawn > _SLOW:
             words = "  ".join(f"{name} {value:.4g}" for name, value in terms.items())
             self._bar.update(self._task, completed=epoch, terms=words)
             self._drawn = time.monotonic()

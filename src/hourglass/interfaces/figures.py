@@ -48,12 +48,9 @@ def thinned(values: np.ndarray, most: int = MOST_POINTS) -> np.ndarray:
     edges = np.linspace(0, len(values), most // 2 + 1).astype(np.int64)
     low = np.where(np.isnan(values), np.inf, values)
     high = np.where(np.isnan(values), -np.inf, values)
-    chosen = [
-        start + pick
-        for start, end in pairwise(edges)
-        for pick in (np.argmin(low[start:end]), np.argmax(high[start:end]))
-    ]
-    return np.unique(chosen)
+    lowest = [start + np.argmin(low[start:end]) for start, end in pairwise(edges)]
+    highest = [start + np.argmax(high[start:end]) for start, end in pairwise(edges)]
+    return np.unique(lowest + highest)
 
 
 def plain(values: np.ndarray | Sequence[Any]) -> list[Any]:
@@ -164,7 +161,7 @@ def latent_map(
             "name": kind,
             "x": plain(points[which, 0]),
             "y": plain(points[which, 1]),
-            "text": [f"{label(names[i])}<br>score {score[i]:.4g}" for i in np.flatnonzero(which)],
+            "text": [f"{label(names[i])}<br>score {score[i]:.4g}" for i in np.flatnonzero(which).tolist()],
             "hovertemplate": "%{text}<extra></extra>",
             "marker": marker,
             "showlegend": False,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -12,13 +12,13 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from hourglass.core.fitted import Detection, FittedModel, Reason
-from hourglass.data.column_kinds import read_numbers
 from hourglass.data.events import Event
 from hourglass.data.formats import Data
-from hourglass.data.samples import Frame, Packed
+from hourglass.data.samples import Packed
 from hourglass.data.series import Sampling, SeriesFormat
+from hourglass.data.signals import read
 from hourglass.interfaces.figures import Line, blame_bars, time_line, window_figure
-from hourglass.interfaces.page import Facts, Part, Table, Text
+from hourglass.interfaces.page import Facts, Figure, Part, Table, Text
 from hourglass.interfaces.results import findings
 from hourglass.interfaces.words import counted, number_words, pair_words, reason_words, share_words
 
@@ -173,13 +173,13 @@ def _event_table(subject: Subject) -> Table | Text:
     )
 
 
-def time_part(subject: Subject) -> Part:
+def time_part(subject: Subject, form: SeriesFormat) -> Part:
     """The whole series, its channels above the anomaly score, events shaded."""
     rows = subject.detection.rows
     order = pc.array_sort_indices(rows.index).to_numpy()
     times = _times(rows.index)
-    lines = channel_lines(subject)
-    blame = _channel_blame(subject)
+    lines = channel_lines(subject.data, form)
+    blame = _channel_blame(_shares(subject, _blamed(subject)), form)
     chosen = np.sort(np.argsort(-blame, kind="stable")[:MOST_CHANNELS])
     drawn = [Line(lines[i].name, lines[i].values[order]) for i in chosen]
     spans = [(_plain_time(times[event.start]), _plain_time(times[event.end])) for event in subject.events]
@@ -252,19 +252,16 @@ def _blamed(subject: Subject) -> np.ndarray:
     return subject.order[: min(int(subject.flagged.sum()) or MOST_ROWS, _BLAMED)]
 
 
-def _cell_blame(subject: Subject, chosen: np.ndarray) -> tuple[list[str], np.ndarray]:
+def _cell_blame(subject: Subject, chosen: np.ndarray) -> tuple[Sequence[str], np.ndarray]:
     """Names and mean shares of the error: of each cell, or of each channel where there are several."""
     shares = _shares(subject, chosen)
     if subject.series and len(subject.series.schema.channels) > 1:
-        channels = list(subject.series.schema.channels)
-        return channels, shares.reshape(-1, len(channels)).sum(axis=0)
+        return subject.series.schema.channels, _channel_blame(shares, subject.series)
     return subject.model.format.cell_names(), shares
 
 
-def _channel_blame(subject: Subject) -> np.ndarray:
-    if subject.series is None:
-        return np.empty(0)
-    return _shares(subject, _blamed(subject)).reshape(-1, len(subject.series.schema.channels)).sum(axis=0)
+def _channel_blame(shares: np.ndarray, form: SeriesFormat) -> np.ndarray:
+    return np.asarray(shares.reshape(form.layout.shape).sum(axis=0))
 
 
 def _shares(subject: Subject, chosen: np.ndarray) -> np.ndarray:
@@ -272,24 +269,12 @@ def _shares(subject: Subject, chosen: np.ndarray) -> np.ndarray:
     return np.asarray((errors / np.maximum(errors.sum(axis=1, keepdims=True), 1e-30)).mean(axis=0))
 
 
-def channel_lines(subject: Subject) -> list[Line]:
-    """Each channel's values in units, in the order of the input rows."""
-    if subject.series is None:
-        return []
-    schema = subject.series.schema
-    if isinstance(subject.data, Frame):
-        frame = subject.data
-        values = [read_numbers(frame, name) for name in schema.columns or _numbered(frame, len(schema.channels))]
-    else:
-        table = np.asarray(subject.data, dtype=np.float64).reshape(len(subject.detection.rows.score), -1)
-        values = list(np.delete(table, schema.empty, axis=1).T)
-    return [Line(name, value) for name, value in zip(schema.channels, values, strict=True)]
-
-
-def _numbered(frame: Frame, count: int) -> list[str]:
-    """The columns of a frame that stand for an array's channels, by position."""
-    names: list[str] = frame.table.column_names
-    return names[-count:]
+def channel_lines(data: Data, form: SeriesFormat) -> list[Line]:
+    """Each channel's values in units, in the order of the input rows; of all windows where each row is one."""
+    signal = read(data, form.schema, [])
+    values = signal.values.reshape(-1, len(form.schema.channels))
+    values = values if form.schema.whole else values[signal.slots]
+    return [Line(name, value) for name, value in zip(form.schema.channels, values.T, strict=True)]
 
 
 def _oddest_apart(subject: Subject) -> list[int]:
@@ -333,7 +318,8 @@ def _times(index: pa.Array) -> np.ndarray:
         return np.asarray(index.to_numpy(zero_copy_only=False))
     local = pc.local_timestamp(index) if getattr(index.type, "tz", None) else index
     moments = local.to_numpy(zero_copy_only=False).astype("datetime64[ms]")
-    return np.datetime_as_string(moments, unit="s" if (moments.astype(np.int64) % 1000 == 0).all() else "ms")
+    whole_seconds = (moments.astype(np.int64) % 1000 == 0).all()
+    return np.asarray(np.datetime_as_string(moments, unit="s" if whole_seconds else "ms"))
 
 
 def _plain_time(time: Any) -> Any:

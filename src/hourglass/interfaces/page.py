@@ -1,8 +1,8 @@
 """Reports as values (sections of parts of blocks), and the one self-contained HTML file that they become.
 
 Nothing is fetched: plotly.js, style and script lie in the file, and a content security policy with the hashes of
-exactly these two scripts forbids every other one, and every connection. What comes from users' data is escaped: by Jinja
-as HTML, in figures as JSON without `<`; and since plotly reads its texts as HTML once more, see `figures.label`.
+exactly these two scripts forbids every other one, and every connection. What comes from users' data is escaped: as HTML
+by Jinja, in figures as JSON without `<`; and as plotly reads its texts as HTML once more, by `figures.label`.
 """
 
 from __future__ import annotations

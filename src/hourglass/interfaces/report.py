@@ -79,8 +79,8 @@ def build_section(
     truth = None if labels is None else checked_labels(labels, len(detection.rows.score))
     subject = Subject(model, data, detection, packed, train, truth)
     parts = [found_part(subject)]
-    if subject.is_cut:
-        parts.append(time_part(subject))
+    if subject.series is not None and subject.is_cut:
+        parts.append(time_part(subject, subject.series))
     if subject.series is not None:
         parts.append(windows_part(subject, subject.series))
     rest = (why_part, scores_part, codes_part, rivals_part, training_part, data_part, settings_part)
@@ -211,7 +211,7 @@ def data_part(subject: Subject) -> Part:
     sampling = "" if form.sampling is None else f", one each {form.sampling.word}"
     windows = f"{counted(len(subject.score), 'window')} of {counted(form.rule.steps, 'step')}"
     words = f"{counted(len(form.schema.channels), 'channel')}; {steps}{sampling}; {windows}."
-    rows = [_channel_row(line) for line in channel_lines(subject)[:MOST_COLUMNS]]
+    rows = [_channel_row(line) for line in channel_lines(subject.data, form)[:MOST_COLUMNS]]
     header = ["channel", "values", "missing", "smallest", "median", "largest"]
     return Part("The data", [Text(words), Table(header, rows, frozenset(range(1, len(header))))])
 
