@@ -1,4 +1,5 @@
-"""Every kind of autoencoder on every form of data: each verb gives finite results of the right shape, also once saved."""
+"""Every kind of autoencoder on every form of data: each verb gives finite results of the right shape, and so it does
+once saved."""
 
 import datetime as dt
 from pathlib import Path

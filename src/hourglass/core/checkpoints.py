@@ -72,7 +72,7 @@ def model_from_bytes(content: bytes, device: str = "auto", where: str = "the mod
         return _restore(document, tensors, chosen)
     except ModelFileError as fault:
         raise ModelFileError(fault.what, where=where, how=fault.how or _AGAIN) from None
-    except (KeyError, TypeError, ValueError, RuntimeError, IndexError, AttributeError) as fault:
+    except (LookupError, TypeError, ValueError, RuntimeError, ArithmeticError, AttributeError) as fault:
         detail = fault.what if isinstance(fault, HourglassError) else f"{type(fault).__name__}: {fault}".splitlines()[0]
         raise ModelFileError(f"the model does not fit together ({detail})", where=where, how=_AGAIN) from None
 

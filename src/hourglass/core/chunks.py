@@ -41,7 +41,7 @@ def in_chunks(function: Callable[[Tensor], Tensor], samples: np.ndarray, device:
     results = []
     for start in range(0, max(len(samples), 1), rows):
         chunk = samples[start : start + rows]
-        x = torch.zeros(-len(chunk) % _STEP + len(chunk), *samples.shape[1:])
-        x[: len(chunk)] = torch.from_numpy(np.ascontiguousarray(chunk, dtype=np.float32))
-        results.append(function(x.to(device))[: len(chunk)].cpu().numpy())
+        filled = np.zeros((-len(chunk) % _STEP + len(chunk), *samples.shape[1:]), dtype=np.float32)
+        filled[: len(chunk)] = chunk
+        results.append(function(torch.from_numpy(filled).to(device))[: len(chunk)].cpu().numpy())
     return np.concatenate(results)

@@ -14,7 +14,7 @@ from torch import Tensor
 from hourglass.core.chunks import in_chunks
 from hourglass.core.kinds import Experiment
 from hourglass.core.model import Autoencoder
-from hourglass.core.scores import CellScorer, Combination, ErrorScorer, MaskedCellScorer, Scorer, raw_scores
+from hourglass.core.scores import CellScorer, Combination, ErrorScorer, MaskedCellScorer, Scorer, bounded, raw_scores
 from hourglass.core.thresholds import Threshold, conformal_p_values, threshold
 from hourglass.core.training import History
 from hourglass.data.formats import Data, Format, Result, Rows
@@ -157,7 +157,7 @@ class FittedModel:
 
         joined = self._run(both, samples)
         count = joined.shape[1] - self.format.layout.size
-        return joined[:, :count], joined[:, count:].reshape(len(samples), *self.format.layout.shape)
+        return bounded(joined[:, :count]), joined[:, count:].reshape(len(samples), *self.format.layout.shape)
 
     def _reasons(
         self, names: Sequence[str], sample: np.ndarray, errors: np.ndarray, expected: np.ndarray, most: int

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import itertools
 import math
 import platform
 from collections.abc import Iterator
@@ -44,7 +45,7 @@ def fit_model(data: Data, plan: Experiment, *, calibrate: bool = True, report: R
     count = len(packed.samples)
     if count < 2:
         how = "give more rows; for a series, a shorter --window"
-        raise DataError(f"got {count} samples, wanted at least 2", where="fit", how=how)
+        raise DataError("got 1 sample, wanted at least 2", where="fit", how=how)
     _check_range(packed.samples, plan)
     kept, held_out = split(count, plan.training.validation, plan.training.seed, packed.places is not None)
     device = choose_device(plan.training.device)
@@ -135,21 +136,20 @@ def _out_of_fold(
     samples, history, device = packed.samples, trained.history, trained.network.device
     epochs = max(history.best_epoch, 1)
     training = plan.training.replace(epochs=epochs, validation=0.0, batch_size=history.batch_size)
-    folds = _folds(len(samples), _fold_count(len(samples), plan), None if packed.overlapping else plan.training.seed)
+    count = _fold_count(len(samples), plan)
     wanted = min(len(samples), max(_ENOUGH, rows_needed(plan.detection.false_alarm_rate)))
+    rounds = math.ceil(count * wanted / len(samples))
     raw = np.full((len(samples), len(trained.scorers)), np.nan, dtype=np.float32)
-    for number, fold in enumerate(folds, start=1):
+    folds = _folds(len(samples), count, None if packed.overlapping else plan.training.seed)
+    for number, fold in enumerate(itertools.islice(folds, rounds), start=1):
         others = np.setdiff1d(np.arange(len(samples)), fold)
         fitted = _Trained.on(samples, others, fold[:0], plan.replace(training=training), layout, device)
         if fitted.history.stopped == "interrupted":
             raise KeyboardInterrupt
         raw[fold] = fitted.scores(samples[fold])
-        scored = ~np.isnan(raw).any(axis=1)
         if report:
-            report(number, math.ceil(number * wanted / scored.sum()), {})
-        if scored.sum() >= wanted:
-            break
-    return raw[scored]
+            report(number, rounds, {})
+    return raw[~np.isnan(raw).any(axis=1)]
 
 
 def _fold_count(samples: int, plan: Experiment) -> int:

@@ -144,7 +144,15 @@ def scorer_named(name: str) -> type[Scorer]:
 
 def raw_scores(network: Autoencoder, scorers: Sequence[Scorer], samples: np.ndarray) -> np.ndarray:
     """Each scorer's own score of each packed sample. Shape (n, scorers), float32."""
-    return np.stack([in_chunks(partial(scorer, network), samples, network.device) for scorer in scorers], axis=1)
+    return bounded(
+        np.stack([in_chunks(partial(scorer, network), samples, network.device) for scorer in scorers], axis=1)
+    )
+
+
+def bounded(errors: np.ndarray) -> np.ndarray:
+    """Errors beyond float32, of numbers like 1e30 that were not scaled, as its largest number: odd without end."""
+    largest = float(np.finfo(np.float32).max)
+    return np.asarray(np.nan_to_num(errors, nan=largest, posinf=largest))
 
 
 class Combination:

@@ -9,6 +9,8 @@ from sklearn.decomposition import PCA
 from sklearn.ensemble import IsolationForest
 
 TREES = 200
+_ROUNDING = 1e-6
+"""Directions with less than this part of the largest one's spread are what rounding to float32 leaves."""
 
 
 @dataclass(frozen=True)
@@ -61,7 +63,7 @@ def _axes(flat: np.ndarray, latent: int, seed: int) -> np.ndarray:
     if most < 1 or not np.ptp(flat, axis=0).any():  # scikit-learn divides by the variance
         return np.empty((0, flat.shape[1]))
     pca = PCA(most, random_state=seed).fit(flat)
-    real = pca.singular_values_ > pca.singular_values_[0] * max(flat.shape) * np.finfo(np.float64).eps
+    real = pca.singular_values_ > _ROUNDING * pca.singular_values_[0]
     return np.asarray(pca.components_[real])
 
 

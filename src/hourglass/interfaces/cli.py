@@ -5,6 +5,7 @@ Nothing heavy is imported before a verb needs it: `--help` and `recipes` load ne
 
 from __future__ import annotations
 
+import contextlib
 import csv
 import dataclasses
 import inspect
@@ -351,4 +352,9 @@ def main() -> None:
     """The entry point of `hourglass`."""
     if threading.current_thread() is threading.main_thread():
         signal.signal(signal.SIGTERM, _terminate)
-    sys.exit(run(sys.argv[1:]))
+    code = run(sys.argv[1:])
+    for stream in (sys.stdout, sys.stderr):
+        with contextlib.suppress(OSError):  # a reader that has gone
+            stream.flush()
+    # Not sys.exit: threads of a C++ library that are still alive while Python takes itself down abort the process
+    os._exit(code)

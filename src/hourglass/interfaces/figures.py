@@ -61,10 +61,10 @@ def plain(values: np.ndarray | Sequence[Any]) -> list[Any]:
     return [float(f"{value:.6g}") if np.isfinite(value) else None for value in array.tolist()]
 
 
-def wants_log(values: np.ndarray) -> bool:
-    """Whether values are better seen by their size: all positive, the largest far above the middle."""
+def wants_log(values: np.ndarray, ratio: float) -> bool:
+    """Whether values are better seen by their size: all positive, the largest above `ratio` times the middle one."""
     known = values[np.isfinite(values)]
-    return bool(len(known) and known.min() > 0 and known.max() > 30 * np.median(known))
+    return bool(len(known) and known.min() > 0 and known.max() > ratio * np.median(known))
 
 
 def training_curve(term: str, training: Sequence[float], held_out: Sequence[float], best_epoch: int) -> Figure:
@@ -83,7 +83,8 @@ def training_curve(term: str, training: Sequence[float], held_out: Sequence[floa
         for name, values, colour, dash in drawn
     ]
     every = np.concatenate([np.asarray(values, dtype=np.float64) for _, values, _, _ in drawn])
-    layout = _layout("epoch", label(term), log=bool(every.min() > 0 and every.max() > 20 * every.min()))
+    layout = _layout("epoch", label(term))
+    layout["yaxis"] |= _log(every) if every.min() > 0 and every.max() > 20 * every.min() else {}
     if best_epoch:
         layout["shapes"] = [_upright(best_epoch, "--green")]
         layout["annotations"] = [_note(best_epoch, "weights kept", right=best_epoch > 0.7 * len(training))]
@@ -94,7 +95,7 @@ def training_curve(term: str, training: Sequence[float], held_out: Sequence[floa
 def score_histogram(groups: Sequence[Line], threshold: float, flagged: np.ndarray, noun: str, caption: str) -> Figure:
     """How scores spread, each group as shares of itself, the threshold across and a tick for each flagged one."""
     every = np.concatenate([*(group.values for group in groups), [threshold]])
-    log = wants_log(every)
+    log = wants_log(every, 15)
     edges = (np.geomspace if log else np.linspace)(every.min(), max(every.max(), every.min() + 1e-9), _BINS + 1)
     styles = [("--blue", "--area", "solid"), ("--green", "rgba(0,0,0,0)", "dot")]
     data = [_steps(edges, group, *style) for group, style in zip(groups, styles, strict=False)]
@@ -112,7 +113,7 @@ def score_histogram(groups: Sequence[Line], threshold: float, flagged: np.ndarra
             }
         )
     layout = _layout("anomaly score" + (" (log scale)" if log else ""), f"share of {noun}s (%)")
-    layout["xaxis"]["type"] = "log" if log else "linear"
+    layout["xaxis"] |= _log(every) if log else {}
     layout["yaxis"]["rangemode"] = "tozero"
     layout["shapes"] = [_upright(threshold, "--orange")]
     place = float(np.log10(threshold)) if log else threshold  # an annotation on a log axis stands at the exponent
@@ -143,17 +144,18 @@ def latent_map(
     axes: tuple[str, str],
     caption: str,
 ) -> Figure:
-    """Codes as points in the plane, coloured by score; flagged ones ringed."""
+    """Codes as points in the plane, coloured by score; flagged ones are diamonds."""
     low, high = np.quantile(score, [0.1, 0.98])  # one very odd sample must not make all others look alike
-    colours = {
-        "color": plain(np.clip(score, low, max(high, low + 1e-9))),
+    layout = _layout(*axes)
+    layout["coloraxis"] = {
+        "cmin": float(low),
+        "cmax": max(float(high), float(low) + 1e-9),
         "colorscale": _SCORE_COLOURS,
-        "size": 6,
-        "opacity": 0.75,
         "colorbar": {"title": {"text": "score", "side": "right"}, "thickness": 10, "outlinewidth": 0},
     }
-    ring = {"symbol": "circle-open", "size": 12, "color": "--ink", "line": {"width": 1.5}}
-    kinds = [("all", np.ones(len(score), dtype=bool), colours), ("flagged", flagged, ring)]
+    plain_mark: dict[str, Any] = {"size": 6, "opacity": 0.75}
+    flagged_mark: dict[str, Any] = {"symbol": "diamond", "size": 10, "line": {"width": 1, "color": "--ink"}}
+    kinds = [("not flagged", ~flagged, plain_mark), ("flagged", flagged, flagged_mark)]
     data = [
         {
             "type": "scatter",
@@ -163,13 +165,13 @@ def latent_map(
             "y": plain(points[which, 1]),
             "text": [f"{label(names[i])}<br>score {score[i]:.4g}" for i in np.flatnonzero(which).tolist()],
             "hovertemplate": "%{text}<extra></extra>",
-            "marker": marker,
+            "marker": {**marker, "color": plain(score[which]), "coloraxis": "coloraxis"},
             "showlegend": False,
         }
         for kind, which, marker in kinds
         if which.any()
     ]
-    return Figure({"data": data, "layout": _layout(*axes)}, 420, caption)
+    return Figure({"data": data, "layout": layout}, 420, caption)
 
 
 def time_line(
@@ -182,38 +184,42 @@ def time_line(
 ) -> Figure:
     """Channels above one another, the anomaly score under them, spans of time shaded through all of them."""
     stacked = [*lines, score]
-    layout = _layout("time" if times.dtype.kind not in "fiu" else "step", "")
+    is_clock = times.dtype.kind not in "fiu"
+    layout, axes = _lanes([line.name for line in stacked], "time" if is_clock else "step")
     layout["showlegend"] = False
-    data: list[dict[str, Any]] = []
-    height = 1 / len(stacked)
-    for place, line in enumerate(stacked):
-        axis = str(place + 1) if place else ""
-        top = 1 - place * height
-        layout[f"yaxis{axis}"] = _axis(label(line.name, 24)) | {"domain": [top - 0.86 * height, top]}
+    layout["xaxis"] |= {"type": "date"} if is_clock else {}
+    if wants_log(score.values, 200):
+        layout[f"yaxis{axes[-1][1:]}"] |= _log(score.values)
+    layout["shapes"] = [*_shades(spans), _level(threshold, axes[-1])]
+    data = []
+    for line, axis in zip(stacked, axes, strict=True):
         drawn = thinned(line.values)
-        data.append(
-            _line(times[drawn], line.values[drawn], line.name, "--orange" if line is score else "--blue")
-            | {"yaxis": f"y{axis}"}
-        )
-    last = f"y{len(stacked)}" if len(stacked) > 1 else "y"
-    layout["xaxis"]["anchor"] = last
-    if times.dtype.kind not in "fiu":
-        layout["xaxis"]["type"] = "date"
-    if wants_log(score.values):
-        layout[f"yaxis{last[1:]}"]["type"] = "log"
-    layout["shapes"] = [*_shades(spans), _level(threshold, last)]
+        colour = "--orange" if line is score else "--blue"
+        data.append(_line(times[drawn], line.values[drawn], line.name, colour) | {"yaxis": axis})
     return Figure({"data": data, "layout": layout}, 80 + 150 * len(stacked), caption)
 
 
-def window_figure(
-    channel: str, x: np.ndarray, value: np.ndarray, expected: np.ndarray, x_title: str, caption: str
-) -> Figure:
-    """One channel of one window, what was expected drawn over what was there."""
-    data = [
-        _line(x, value, "given", "--blue"),
-        _line(x, expected, "expected", "--orange", dash="dash"),
-    ]
-    return Figure({"data": data, "layout": _layout(x_title, label(channel))}, 260, caption)
+def window_figure(x: np.ndarray, given: Sequence[Line], expected: Sequence[Line], x_title: str, caption: str) -> Figure:
+    """The channels of one window above one another, what was expected drawn over what was given."""
+    layout, axes = _lanes([line.name for line in given], x_title)
+    data = []
+    for place, (line, guess, axis) in enumerate(zip(given, expected, axes, strict=True)):
+        shared = {"yaxis": axis, "showlegend": not place}
+        data.append(_line(x, line.values, "given", "--blue") | shared)
+        data.append(_line(x, guess.values, "expected", "--orange", dash="dash") | shared)
+    return Figure({"data": data, "layout": layout}, 110 + 150 * len(given), caption)
+
+
+def _lanes(names: Sequence[str], x_title: str) -> tuple[dict[str, Any], list[str]]:
+    """The layout of lines above one another over one x axis, and the name of each one's y axis."""
+    layout = _layout(x_title, "")
+    axes = ["y", *(f"y{place}" for place in range(2, len(names) + 1))]
+    for place, (name, axis) in enumerate(zip(names, axes, strict=True)):
+        low, high = 1 - (place + 1) / len(names), 1 - place / len(names)
+        gap = 0.0 if axis == axes[-1] else 0.14 / len(names)
+        layout[f"yaxis{axis[1:]}"] = _axis(label(name, 24)) | {"domain": [max(low, 0.0) + gap, high]}
+    layout["xaxis"]["anchor"] = axes[-1]
+    return layout, axes
 
 
 def _line(
@@ -232,13 +238,13 @@ def _steps(edges: np.ndarray, group: Line, colour: str, area: str, dash: str) ->
     return outline | {"fill": "tozeroy", "fillcolor": area, "hoverinfo": "skip"}
 
 
-def _layout(x_title: str, y_title: str, log: bool = False) -> dict[str, Any]:
+def _layout(x_title: str, y_title: str) -> dict[str, Any]:
     return {
         "margin": {"l": 8, "r": 8, "t": 8, "b": 8},
         "paper_bgcolor": "rgba(0,0,0,0)",
         "plot_bgcolor": "rgba(0,0,0,0)",
         "xaxis": _axis(x_title),
-        "yaxis": _axis(y_title) | ({"type": "log"} if log else {}),
+        "yaxis": _axis(y_title),
         "legend": {"orientation": "h", "x": 0, "xanchor": "left", "y": 1.02, "yanchor": "bottom"},
         "hoverlabel": {"bgcolor": "--card", "bordercolor": "--line", "font": {"color": "--ink"}},
     }
@@ -253,6 +259,12 @@ def _axis(title: str) -> dict[str, Any]:
         "zerolinecolor": "--line",
         "nticks": 6,
     }
+
+
+def _log(values: np.ndarray) -> dict[str, Any]:
+    """What makes an axis for positive values a log one: ticks at 1, 2, 5, or at powers of ten where those are many."""
+    dense = np.nanmax(values) < 1e3 * np.nanmin(values)
+    return {"type": "log", "dtick": "D2" if dense else 1, "minorloglabels": "complete"}
 
 
 def _upright(x: float, colour: str) -> dict[str, Any]:

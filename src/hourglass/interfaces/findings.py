@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -133,20 +133,20 @@ def _row_table(subject: Subject) -> Table:
     reasons = subject.reasons(chosen, 3)
     rows = [_row(subject, int(i), each) for i, each in zip(chosen, reasons, strict=True)]
     truth = ["known as"] if subject.labels is not None else []
-    header = ["row", "score", "p-value", "", *truth, "strongest reasons"]
+    header = ["row", "score", "strongest reasons", "p-value", "flagged", *truth]
     caption = f"The {len(rows)} rows with the highest scores; rows are counted from 0."
-    return Table(header, rows, frozenset({1, 2}), caption)
+    return Table(header, rows, frozenset({0, 1, 3}), caption, frozenset({2}))
 
 
 def _row(subject: Subject, row: int, reasons: list[Reason]) -> list[str]:
     telling = [reason for place, reason in enumerate(reasons) if not place or reason.share >= _TELLING]
     return [
-        subject.name(row),
+        subject.name(row).removeprefix("row "),
         number_words(float(subject.score[row])),
-        number_words(float(subject.detection.p_value[row]), 2),
-        "flagged" if subject.flagged[row] else "",
-        *(["anomaly" if subject.labels[row] else "normal"] if subject.labels is not None else []),
         "; ".join(map(reason_words, telling)),
+        number_words(float(subject.detection.p_value[row]), 2),
+        "yes" if subject.flagged[row] else "no",
+        *(["anomaly" if subject.labels[row] else "normal"] if subject.labels is not None else []),
     ]
 
 
@@ -197,21 +197,22 @@ def windows_part(subject: Subject, form: SeriesFormat) -> Part:
     chosen = _oddest_apart(subject)
     errors, expected = subject.model.cell_errors(subject.packed.samples[chosen])
     each = zip(chosen, errors, expected, strict=True)
-    figures = [figure for window, error, guess in each for figure in _window(subject, form, window, error, guess)]
+    figures = [_window(subject, form, window, error, guess) for window, error, guess in each]
     return Part(f"The oddest {subject.noun}s", figures)
 
 
-def _window(
-    subject: Subject, form: SeriesFormat, window: int, errors: np.ndarray, expected: np.ndarray
-) -> Iterator[Figure]:
-    """One window's channels, those with the largest errors first."""
-    given, guessed = _in_units(form, subject.packed.samples[window]), _in_units(form, expected)
-    place = f"{subject.name(window)}, score {number_words(float(subject.score[window]))}"
+def _window(subject: Subject, form: SeriesFormat, window: int, errors: np.ndarray, expected: np.ndarray) -> Figure:
+    """One window, its channels with the largest errors first."""
+    order = np.argsort(-errors.reshape(form.layout.shape).sum(axis=0), kind="stable")[:MOST_DRAWN]
+    given, guessed = (
+        [Line(form.schema.channels[i], values[:, i]) for i in order]
+        for values in (_in_units(form, subject.packed.samples[window]), _in_units(form, expected))
+    )
+    caption = f"{subject.name(window)}, score {number_words(float(subject.score[window]))}."
+    if len(order) < len(form.schema.channels):
+        caption += f" The {len(order)} of {len(form.schema.channels)} channels with the largest errors are drawn."
     x, unit = _window_axis(form)
-    for i in np.argsort(-errors.reshape(given.shape).sum(axis=0), kind="stable")[:MOST_DRAWN]:
-        name = form.schema.channels[i]
-        caption = f"{place}: {name}." if len(form.schema.channels) > 1 else f"{place}."
-        yield window_figure(name, x, given[:, i], guessed[:, i], unit, caption[0].upper() + caption[1:])
+    return window_figure(x, given, guessed, unit, caption[0].upper() + caption[1:])
 
 
 def why_part(subject: Subject) -> Part:
@@ -223,7 +224,7 @@ def _blame_figure(subject: Subject) -> Figure:
     chosen, noun = _blamed(subject), subject.noun
     names, shares = _cell_blame(subject, chosen)
     top = np.argsort(-shares, kind="stable")[:MOST_CELLS]
-    which = "flagged" if subject.flagged.any() else "oddest"
+    which = "flagged" if len(chosen) == subject.flagged.sum() else "oddest"
     caption = f"Where the error of the {counted(len(chosen), f'{which} {noun}')} lies, each {noun} counted alike."
     if len(names) > len(top):
         caption += f" The first {len(top)} of {len(names):,} are shown."
@@ -234,7 +235,7 @@ def _reason_table(subject: Subject) -> Table:
     chosen = subject.order[:_EXPLAINED]
     rows = [
         [
-            subject.name(int(i)) if not place else "",
+            "" if place else subject.name(int(i)).removeprefix("row "),
             reason.cell,
             *pair_words(reason.value, reason.expected),
             share_words(reason.share),

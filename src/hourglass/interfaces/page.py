@@ -55,6 +55,8 @@ class Table:
     numeric: frozenset[int] = frozenset()
     """Positions of the columns that hold numbers, set to the right."""
     caption: str = ""
+    wide: frozenset[int] = frozenset()
+    """Positions of the columns that hold sentences."""
     kind: ClassVar[str] = "table"
 
 

@@ -21,7 +21,7 @@ from hourglass.core.fitted import Detection, FittedModel
 from hourglass.data.formats import Data
 from hourglass.data.profiles import profile
 from hourglass.data.samples import Frame, unique_notices
-from hourglass.data.tables import TableFormat, TableSettings
+from hourglass.data.tables import TableFormat
 from hourglass.errors import DataError
 from hourglass.estimators.evaluation import checked_labels
 from hourglass.interfaces.figures import Line, latent_map, score_histogram, training_curve
@@ -41,7 +41,8 @@ from hourglass.interfaces.words import MISSING, counted, number_words, share_wor
 __all__ = ["Section", "build_section", "picture_rows", "write_page", "write_report"]
 
 MOST_POINTS = 5_000
-MOST_COLUMNS = 40
+MOST_COLUMNS, MANY = 40, 12
+"""More columns than the first are too many to describe: then as many as the second stand for them."""
 _PICTURES = 10
 
 
@@ -149,7 +150,9 @@ def codes_part(subject: Subject) -> Part:
 
 def _drawn_points(subject: Subject) -> tuple[np.ndarray, str]:
     count, noun = len(subject.score), subject.noun
-    caption = f"Each point is the code of a {noun}, coloured by its anomaly score; rings mark the flagged."
+    caption = f"Each point is the code of a {noun}, coloured by its anomaly score; diamonds are flagged."
+    if subject.model.latent_size > 2:
+        caption += " Axes are the principal ones of the codes."
     if count <= MOST_POINTS:
         return np.arange(count), caption
     oddest, others = np.split(subject.order, [MOST_POINTS // 10])
@@ -168,10 +171,7 @@ def _plane(codes: np.ndarray, score: np.ndarray) -> tuple[np.ndarray, tuple[str,
     centred = codes - codes.mean(axis=0)
     variance, axes = np.linalg.eigh(centred.T @ centred)
     shares = variance[::-1][:2] / max(float(variance.sum()), 1e-30)
-    words = [
-        f"principal axis {i + 1} of {codes.shape[1]} ({share_words(max(share, 0.0))} of variance)"
-        for i, share in enumerate(shares)
-    ]
+    words = [f"axis {i + 1} ({share_words(max(share, 0.0))} of variance)" for i, share in enumerate(shares)]
     return centred @ axes[:, ::-1][:, :2], (words[0], words[1])
 
 
@@ -223,18 +223,30 @@ def _channel_row(line: Line) -> list[str]:
 
 
 def _table_profile(subject: Subject) -> list[Block]:
-    data = subject.data
-    named = isinstance(subject.model.format, TableFormat) and subject.model.format.named and isinstance(data, Frame)
-    settings = subject.model.experiment.format if named else None
-    width = data.table.num_columns if isinstance(data, Frame) else data.shape[1]
-    shown = data if isinstance(data, Frame) else data[:, :MOST_COLUMNS]
-    columns = profile(shown, settings if isinstance(settings, TableSettings) else None)[:MOST_COLUMNS]
-    rows = [_column_row(column) for column in columns]
+    columns, width = _profiles(subject)
     words = f"{counted(len(subject.score), 'row')}, {counted(width, 'column')}."
-    if len(rows) < width:
-        words += f" {len(rows)} of them are described here."
+    if len(columns) < width:
+        words += f" Described are {len(columns)} of them, evenly apart."
     header = ["column", "kind", "missing", "distinct", "mean", "smallest", "median", "largest", "most common"]
-    return [Text(words), Table(header, rows, frozenset({2, 3, 4, 5, 6, 7}))]
+    rows = [_column_row(column) for column in columns]
+    return [Text(words), Table(header, rows, frozenset({2, 3, 4, 5, 6, 7}), wide=frozenset({8}))]
+
+
+def _profiles(subject: Subject) -> tuple[list[dict[str, Any]], int]:
+    """What is known of the columns, or of a few where there are many, and how many there are."""
+    form, data = subject.model.format, subject.data
+    if isinstance(data, Frame):
+        settings = form.settings if isinstance(form, TableFormat) and form.named else None
+        columns = profile(data, settings)
+        return [columns[i] for i in _few(len(columns))], len(columns)
+    chosen = _few(data.shape[1])
+    columns = profile(data[:, chosen])
+    return [column | {"name": f"x{i}"} for i, column in zip(chosen, columns, strict=True)], data.shape[1]
+
+
+def _few(count: int) -> list[int]:
+    places: list[int] = np.linspace(0, count - 1, count if count <= MOST_COLUMNS else MANY).astype(int).tolist()
+    return places
 
 
 def _column_row(column: dict[str, Any]) -> list[str]:

@@ -38,8 +38,8 @@ def rivals_part(subject: Subject) -> Part:
 
 
 def _quality(subject: Subject, baselines: Baselines) -> Quality:
-    """How well each method ranks the rows whose truth is known; nothing where it is not."""
-    if subject.labels is None:
+    """How well each method ranks the rows whose truth is known; nothing where it is not, or all alike."""
+    if subject.labels is None or subject.labels.all() or not subject.labels.any():
         return {}
     rivals = row_scores(subject.model, baselines, subject.packed)
     by_row = {OWN: subject.detection.rows.score, **rivals}

@@ -1,0 +1,58 @@
+"""Running a network in chunks: the same numbers whatever comes with a row, nothing of the caller's changed."""
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from hourglass.core.chunks import chunk_rows, in_chunks, single_precision
+
+CPU = torch.device("cpu")
+
+
+@pytest.mark.parametrize(("size", "rows"), [(1, 4096), (64, 4096), (65, 2048), (784, 256), (5_000, 64), (10**9, 64)])
+def test_chunks_hold_about_a_quarter_of_a_million_numbers(size: int, rows: int) -> None:
+    assert chunk_rows(size) == rows
+
+
+@pytest.mark.parametrize("count", [0, 1, 63, 64, 65, 4096, 4097, 9_000])
+def test_every_row_comes_back_once_in_order(count: int) -> None:
+    samples = np.arange(count * 3, dtype=np.float32).reshape(count, 3)
+    np.testing.assert_array_equal(in_chunks(lambda x: 2 * x, samples, CPU), 2 * samples)
+
+
+def test_the_function_sees_full_chunks_only() -> None:
+    seen = []
+    in_chunks(lambda x: seen.append(len(x)) or x, np.ones((4096 + 70, 3), dtype=np.float32), CPU)
+    assert seen == [4096, 128]
+
+
+@pytest.mark.parametrize("width", [6, 140])
+def test_a_row_alone_gives_the_bits_it_gives_among_others(width: int) -> None:
+    torch.manual_seed(0)
+    network = nn.Sequential(nn.Linear(width, 64), nn.Tanh(), nn.Linear(64, width))
+    samples = np.random.default_rng(0).normal(size=(600, width)).astype(np.float32)
+    whole = in_chunks(network, samples, CPU)
+    for start, stop in ((0, 1), (5, 12), (88, 600), (599, 600)):
+        np.testing.assert_allclose(in_chunks(network, samples[start:stop], CPU), whole[start:stop], rtol=1e-7)
+
+
+def test_no_gradient_is_kept() -> None:
+    network = nn.Linear(2, 2)
+    in_chunks(lambda x: network(x) if not torch.is_grad_enabled() else pytest.fail("kept"), np.ones((2, 2)), CPU)
+    assert torch.is_grad_enabled()
+
+
+def test_the_callers_default_precision_is_put_back() -> None:
+    def fail() -> None:
+        with single_precision():
+            assert torch.zeros(1).dtype == torch.float32
+            raise ZeroDivisionError
+
+    torch.set_default_dtype(torch.float64)
+    try:
+        with pytest.raises(ZeroDivisionError):
+            fail()
+        assert torch.zeros(1).dtype == torch.float64
+    finally:
+        torch.set_default_dtype(torch.float32)

@@ -1,0 +1,230 @@
+"""From data to a fitted model: what is held out, where the calibration comes from, what is left as it was."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import ClassVar
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from hourglass.core.checkpoints import model_bytes, model_from_bytes
+from hourglass.core.fitted import HELD_OUT, OUT_OF_FOLD, TRAINING, FittedModel
+from hourglass.core.fitting import _folds, fit_model, split
+from hourglass.core.kinds import Experiment, experiment
+from hourglass.core.penalties import Penalty
+from hourglass.data.formats import Data
+from hourglass.errors import DataError, UsageError
+from hourglass.settings import Detection, Training
+
+Make = Callable[..., Data]
+QUICK = Training(epochs=3, batch_size=16)
+
+
+def planned(modality: str = "table", kind: str = "plain", **changes: object) -> Experiment:
+    return experiment(modality, kind).replace(training=QUICK).replace(**changes)
+
+
+# What is held out
+
+
+@pytest.mark.parametrize("ordered", [False, True])
+@pytest.mark.parametrize(
+    ("count", "share", "held"), [(100, 0.1, 10), (2, 0.5, 1), (3, 0.01, 1), (7, 0.5, 4), (5, 0.0, 0)]
+)
+def test_each_sample_is_kept_or_held_out_once(count: int, share: float, held: int, ordered: bool) -> None:
+    kept, out = split(count, share, 0, ordered)
+    assert len(out) == held
+    assert sorted([*kept, *out]) == list(range(count))
+
+
+def test_samples_in_time_are_held_out_from_the_end_and_others_at_random() -> None:
+    assert split(10, 0.3, 0, ordered=True)[1].tolist() == [7, 8, 9]
+    drawn = [split(1_000, 0.3, seed, ordered=False)[1] for seed in (0, 0, 1)]
+    assert np.array_equal(drawn[0], drawn[1])
+    assert not np.array_equal(drawn[0], drawn[2])
+    assert 350 < drawn[0].mean() < 650
+
+
+def test_folds_share_no_sample_and_neighbours_stay_together_where_samples_overlap() -> None:
+    for seed in (0, None):
+        folds = list(_folds(23, 5, seed))
+        assert sorted(np.concatenate(folds).tolist()) == list(range(23))
+        assert {len(fold) for fold in folds} == {4, 5}
+    assert all((np.diff(fold) == 1).all() for fold in _folds(23, 5, None))
+    assert any((np.diff(fold) > 1).any() for fold in _folds(23, 5, 0))
+
+
+# Where the calibration comes from
+
+
+@pytest.mark.parametrize(
+    ("rows", "rate", "validation", "calibrate", "source", "scores"),
+    [
+        (80, 0.2, 0.1, True, HELD_OUT, 8),
+        (80, 0.01, 0.1, True, OUT_OF_FOLD, 80),
+        (80, 0.01, 0.1, False, HELD_OUT, 8),
+        (80, 0.01, 0.0, True, OUT_OF_FOLD, 80),
+        (80, 0.01, 0.0, False, TRAINING, 80),
+        (7, 0.01, 0.0, True, TRAINING, 7),
+    ],
+)
+def test_scores_come_from_samples_not_trained_on_wherever_that_is_possible(
+    make: Make, rows: int, rate: float, validation: float, calibrate: bool, source: str, scores: int
+) -> None:
+    plan = planned(detection=Detection(false_alarm_rate=rate, folds=4), training=QUICK.replace(validation=validation))
+    model = fit_model(make("plane", rows), plan, calibrate=calibrate)
+    assert model.calibration.source == source
+    assert model.calibration.scores.shape == (scores,)
+
+
+def test_out_of_fold_scores_are_those_of_networks_that_did_not_see_the_row(make: Make) -> None:
+    """One row unlike all others: a network that trained on it gives it back, one that did not cannot."""
+    x = np.concatenate([make("plane", 60), [[9.0, -9.0, 9.0, -9.0, 9.0, -9.0]]])
+    training = Training(epochs=50, batch_size=16, validation=0.0, learning_rate=0.02)
+    model = fit_model(x, planned(training=training, detection=Detection(folds=2)))
+    own = model.detect(x, own=True, reasons="none").rows.score
+    np.testing.assert_array_equal(own, model.calibration.scores)
+    assert own[-1] > 3 * model.score(model.format.pack(x))[-1]
+
+
+def test_own_scores_are_not_taken_for_other_data(make: Make) -> None:
+    model = fit_model(make("plane", 60), planned(detection=Detection(folds=4)))
+    assert model.calibration.source == OUT_OF_FOLD
+    other = make("plane", 30, 1)
+    np.testing.assert_array_equal(model.detect(other, own=True).rows.score, model.detect(other, own=False).rows.score)
+
+
+@pytest.mark.parametrize("folds", [0, 4])
+def test_false_alarms_on_new_normal_rows_are_as_rare_as_asked(make: Make, folds: int) -> None:
+    """2,000 new rows: within 4 standard deviations of the draw of calibration rows and of new ones."""
+    rate, rows = 0.1, 300
+    training = Training(epochs=10, batch_size=32, validation=0.0 if folds else 0.5)
+    model = fit_model(make("plane", rows), planned(training=training, detection=Detection(rate, folds=folds or 10)))
+    assert model.calibration.source == (OUT_OF_FOLD if folds else HELD_OUT)
+    flagged = model.detect(make("plane", 2_000, 5), reasons="none").is_anomaly.mean()
+    deviation = np.sqrt(rate * (1 - rate) * (1 / len(model.calibration.scores) + 1 / 2_000))
+    assert abs(flagged - rate) < 4 * deviation
+
+
+# Ctrl-C
+
+
+def test_an_interrupted_fit_still_serves_and_can_be_written(make: Make) -> None:
+    def press(epoch: int, epochs: int, terms: dict[str, float]) -> None:
+        if epoch == 2:
+            raise KeyboardInterrupt
+
+    x = make("plane", 80)
+    model = fit_model(x, planned(), report=press)
+    assert model.history.stopped == "interrupted"
+    assert model.calibration.source == HELD_OUT  # ten more fits are not what someone in a hurry wants
+    loaded = model_from_bytes(model_bytes(model))
+    np.testing.assert_array_equal(loaded.detect(x).rows.score, model.detect(x).rows.score)
+
+
+def test_a_fit_interrupted_before_anything_was_learned_is_given_up(make: Make) -> None:
+    CtrlC.left = 0
+    with pytest.raises(KeyboardInterrupt):
+        fit_model(make("plane", 80), planned(penalties=(CtrlC(),)))
+
+
+@pytest.mark.parametrize("steps", [1, 3])
+@pytest.mark.parametrize(("validation", "source"), [(0.1, HELD_OUT), (0.0, TRAINING)])
+def test_ctrl_c_among_the_folds_keeps_the_model(make: Make, steps: int, validation: float, source: str) -> None:
+    training = Training(epochs=2, batch_size=80, validation=validation)
+    CtrlC.left = 2 * 2 + steps  # each epoch takes a step and a validation
+    model = fit_model(make("plane", 80), planned(training=training, penalties=(CtrlC(),)))
+    assert model.calibration.source == source
+    assert any("interrupted" in notice for notice in model.history.notices)
+
+
+@dataclass(frozen=True)
+class CtrlC(Penalty):
+    """A part of a test's own: a term of 0, interrupted when it was computed so many times over all networks."""
+
+    left: ClassVar[int]
+
+    def build(self, code: int, cells: int) -> nn.Module:
+        return _Interrupted()
+
+
+class _Interrupted(nn.Module):
+    name = "ctrl-c"
+
+    def forward(self, model: nn.Module, trace: object, generator: torch.Generator | None = None) -> torch.Tensor:
+        CtrlC.left -= 1
+        if CtrlC.left < 0:
+            raise KeyboardInterrupt
+        return torch.zeros(())
+
+
+# What cannot be fitted
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"detection": Detection(scorers=("guess",))}, "scorer called 'guess'"),
+        ({"loss": "bernoulli"}, "from 0 to 1"),
+        ({"training": Training(device="abacus")}, "abacus"),
+    ],
+)
+def test_what_cannot_be_is_refused_before_training(make: Make, changes: dict[str, object], words: str) -> None:
+    def trained(*_: object) -> None:
+        raise AssertionError("trained first")
+
+    with pytest.raises(UsageError, match=words):
+        fit_model(make("plane", 40), planned(**changes), report=trained)
+
+
+def test_a_single_sample_cannot_be_learned_from(make: Make) -> None:
+    with pytest.raises(DataError, match="wanted at least 2"):
+        fit_model(make("plane", 1), planned())
+
+
+# What is left as it was, and what repeats
+
+
+def test_the_callers_state_is_left_as_it_was(make: Make) -> None:
+    def state() -> list[object]:
+        numpy_state = np.random.get_state()
+        return [
+            torch.get_rng_state().tolist(),
+            numpy_state[1].tolist(),
+            torch.get_num_threads(),
+            torch.is_grad_enabled(),
+        ]
+
+    torch.set_default_dtype(torch.float64)
+    try:
+        before = state()
+        in_double = fit_model(make("plane", 60), planned(kind="masked-cell"))
+        in_double.detect(make("plane", 60))
+        assert state() == before
+        assert torch.get_default_dtype() == torch.float64
+    finally:
+        torch.set_default_dtype(torch.float32)
+    in_single = fit_model(make("plane", 60), planned(kind="masked-cell"))
+    np.testing.assert_array_equal(in_double.calibration.scores, in_single.calibration.scores)
+
+
+@pytest.mark.parametrize("kind", ["masked-cell", "variational", "contractive"])
+def test_a_seed_gives_one_model_and_another_seed_another(make: Make, kind: str) -> None:
+    def weights(seed: int) -> np.ndarray:
+        torch.rand(seed + 1)  # the caller's draws do not matter
+        model = fit_model(make("plane", 60), planned(kind=kind, training=QUICK.replace(seed=seed)), calibrate=False)
+        return model.encode(make("plane", 60))
+
+    first, again, other = weights(0), weights(0), weights(1)
+    np.testing.assert_array_equal(first, again)
+    assert not np.array_equal(first, other)
+
+
+def test_the_card_says_what_a_result_depends_on(fitted: Callable[..., FittedModel]) -> None:
+    card = fitted("plane").card
+    assert card["samples"] == 80
+    assert len(card["sha256"]) == 64
+    assert card["sha256"] != fitted("shop").card["sha256"]
+    assert {"hourglass", "python", "torch", "numpy"} <= set(card["versions"])
