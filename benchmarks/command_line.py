@@ -1,4 +1,4 @@
-"""What the command line costs: `hourglass --help` in CPU seconds, and fit + detect of a 5,000 x 140 CSV in wall seconds.
+"""What the command line costs: `--help` in CPU seconds, fit + detect of a 5,000 x 140 CSV in wall seconds.
 
 Whole processes, start-up included, as a user would run them.
 """

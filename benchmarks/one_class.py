@@ -84,16 +84,27 @@ def main() -> None:
             {name: round(float(np.mean(values)), 4) for name, values in figures[path.stem].items()},
             flush=True,
         )
+    lines = summary(figures)
+    if asked.sets:
+        print("\n".join(lines))
+    else:
+        save("one_class", "python benchmarks/one_class.py", figures, lines)
+
+
+def summary(figures: dict[str, dict[str, list[float]]]) -> list[str]:
+    """Each set's mean AUROC over seeds, and the mean over sets with its spread over seeds."""
     names = list(next(iter(figures.values())))
+    shown = ("default", "pca", "isolation forest")
+    lines = [f"{'AUROC, mean over seeds':24}" + "".join(f"{name:>18}" for name in shown)]
+    for one, figure in figures.items():
+        lines.append(f"{one:24}" + "".join(f"{np.mean(figure[name]):18.4f}" for name in shown))
+    seeds = len(next(iter(figures.values()))["default"])
+    lines += ["", f"{len(figures)} sets, {seeds} seeds; mean over sets (spread: deviation of that mean over seeds)"]
     width = max(map(len, names))
-    lines = [f"{len(figures)} sets, {asked.seeds} seeds; mean over sets (spread: deviation of that mean over seeds)"]
     for name in names:
         table = np.array([figures[one][name] for one in figures])
         lines.append(f"  {name:{width}} {table.mean():.4f} ± {table.mean(0).std():.4f}")
-    if not asked.sets:
-        save("one_class", "python benchmarks/one_class.py", figures, lines)
-    else:
-        print("\n".join(lines))
+    return lines
 
 
 if __name__ == "__main__":

@@ -9,7 +9,7 @@ DOCS = Path(__file__).resolve().parent
 RESULTS = DOCS.parent / "benchmarks" / "results"
 HEAD = """# Figures
 
-Made by `make figures` from `benchmarks/results/`, which the scripts named here write (`make bench`). Read these caveats first:
+Made by `make figures` from `benchmarks/results/`, which the scripts named here write (`make bench`). Caveats first:
 
 - Machines differ; each block says on which one it was measured. Wall times were taken while nothing else ran.
 - Test labels are used for judging only: no option was chosen by them, and thresholds come from training rows.

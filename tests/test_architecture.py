@@ -325,7 +325,7 @@ def test_an_import_brings_nothing_heavy(script: str) -> None:
 
 @pytest.mark.parametrize("words", [["--help"], ["fit", "--help"], ["detect", "--help"]], ids=" ".join)
 def test_help_brings_nothing_heavy(words: list[str]) -> None:
-    heavy, talk = heavy_imports(f"from hourglass.interfaces.cli import main; sys.argv[1:] = {words}; main()")
+    heavy, talk = heavy_imports(f"from hourglass.interfaces.cli import run; sys.exit(run({words}))")
     assert not heavy
     assert "Usage" in talk
 

@@ -11,10 +11,11 @@ from torch import nn
 
 from hourglass.core.checkpoints import model_bytes, model_from_bytes
 from hourglass.core.fitted import HELD_OUT, OUT_OF_FOLD, TRAINING, FittedModel
-from hourglass.core.fitting import _folds, fit_model, split
+from hourglass.core.fitting import _folds, apart_from, fit_model, split
 from hourglass.core.kinds import Experiment, experiment
 from hourglass.core.penalties import Penalty
 from hourglass.data.formats import Data
+from hourglass.data.samples import Packed
 from hourglass.errors import DataError, UsageError
 from hourglass.settings import Detection, Training
 
@@ -29,31 +30,42 @@ def planned(modality: str = "table", kind: str = "plain", **changes: object) -> 
 # What is held out
 
 
+def samples(count: int, ordered: bool = False, overlap: int = 0) -> Packed:
+    return Packed(np.zeros((count, 1), dtype=np.float32), object() if ordered else None, overlap=overlap)
+
+
 @pytest.mark.parametrize("ordered", [False, True])
 @pytest.mark.parametrize(
     ("count", "share", "held"), [(100, 0.1, 10), (2, 0.5, 1), (3, 0.01, 1), (7, 0.5, 4), (5, 0.0, 0)]
 )
 def test_each_sample_is_kept_or_held_out_once(count: int, share: float, held: int, ordered: bool) -> None:
-    kept, out = split(count, share, 0, ordered)
+    kept, out = split(samples(count, ordered), share, 0)
     assert len(out) == held
     assert sorted([*kept, *out]) == list(range(count))
 
 
 def test_samples_in_time_are_held_out_from_the_end_and_others_at_random() -> None:
-    assert split(10, 0.3, 0, ordered=True)[1].tolist() == [7, 8, 9]
-    drawn = [split(1_000, 0.3, seed, ordered=False)[1] for seed in (0, 0, 1)]
+    assert split(samples(10, ordered=True), 0.3, 0)[1].tolist() == [7, 8, 9]
+    drawn = [split(samples(1_000), 0.3, seed)[1] for seed in (0, 0, 1)]
     assert np.array_equal(drawn[0], drawn[1])
     assert not np.array_equal(drawn[0], drawn[2])
     assert 350 < drawn[0].mean() < 650
 
 
+def test_windows_that_share_steps_with_held_out_ones_are_not_trained_on() -> None:
+    kept, out = split(samples(20, ordered=True, overlap=3), 0.2, 0)
+    assert (kept.tolist(), out.tolist()) == (list(range(13)), [16, 17, 18, 19])
+    assert apart_from(np.array([5, 6]), samples(12, True, 2)).tolist() == [0, 1, 2, 9, 10, 11]
+    assert split(samples(4, ordered=True, overlap=9), 0.25, 0)[0].tolist() == [0, 1, 2]
+
+
 def test_folds_share_no_sample_and_neighbours_stay_together_where_samples_overlap() -> None:
-    for seed in (0, None):
-        folds = list(_folds(23, 5, seed))
+    for overlap in (0, 2):
+        folds = list(_folds(samples(23, overlap=overlap), 5, 0))
         assert sorted(np.concatenate(folds).tolist()) == list(range(23))
         assert {len(fold) for fold in folds} == {4, 5}
-    assert all((np.diff(fold) == 1).all() for fold in _folds(23, 5, None))
-    assert any((np.diff(fold) > 1).any() for fold in _folds(23, 5, 0))
+    assert all((np.diff(fold) == 1).all() for fold in folds)
+    assert any((np.diff(fold) > 1).any() for fold in _folds(samples(23), 5, 0))
 
 
 # Where the calibration comes from

@@ -47,7 +47,7 @@ def fit_model(data: Data, plan: Experiment, *, calibrate: bool = True, report: R
         how = "give more rows; for a series, a shorter --window"
         raise DataError("got 1 sample, wanted at least 2", where="fit", how=how)
     _check_range(packed.samples, plan)
-    kept, held_out = split(count, plan.training.validation, plan.training.seed, packed.places is not None)
+    kept, held_out = split(packed, plan.training.validation, plan.training.seed)
     device = choose_device(plan.training.device)
     trained = _Trained.on(packed.samples, kept, held_out, plan, form.layout, device, report)
     raw, source = _calibrate(packed, held_out, trained, plan, form.layout, calibrate, report)
@@ -91,13 +91,24 @@ class _Trained:
         return raw_scores(self.network, self.scorers, samples)
 
 
-def split(count: int, share: float, seed: int, ordered: bool) -> tuple[np.ndarray, np.ndarray]:
+def split(packed: Packed, share: float, seed: int) -> tuple[np.ndarray, np.ndarray]:
     """Positions to train on, and held-out ones: drawn at random, or the last where samples are ordered in time."""
+    count = len(packed.samples)
     held = round(count * share)
     if share > 0:
         held = min(max(held, 1), count - 1)
-    order = np.arange(count) if ordered else np.random.default_rng(seed).permutation(count)
-    return np.sort(order[: count - held]), np.sort(order[count - held :])
+    order = np.arange(count) if packed.places is not None else np.random.default_rng(seed).permutation(count)
+    held_out = np.sort(order[count - held :])
+    return apart_from(held_out, packed), held_out
+
+
+def apart_from(chosen: np.ndarray, packed: Packed) -> np.ndarray:
+    """Positions of the samples that share no number with the chosen ones; where there are none, of all others."""
+    everyone, near = np.arange(len(packed.samples)), chosen
+    if packed.overlap and len(chosen):
+        near = np.arange(chosen[0] - packed.overlap, chosen[-1] + packed.overlap + 1)
+    apart = np.setdiff1d(everyone, near)
+    return apart if len(apart) else np.setdiff1d(everyone, chosen)
 
 
 def _calibrate(
@@ -140,10 +151,11 @@ def _out_of_fold(
     wanted = min(len(samples), max(_ENOUGH, rows_needed(plan.detection.false_alarm_rate)))
     rounds = math.ceil(count * wanted / len(samples))
     raw = np.full((len(samples), len(trained.scorers)), np.nan, dtype=np.float32)
-    folds = _folds(len(samples), count, None if packed.overlapping else plan.training.seed)
+    folds = _folds(packed, count, plan.training.seed)
     for number, fold in enumerate(itertools.islice(folds, rounds), start=1):
-        others = np.setdiff1d(np.arange(len(samples)), fold)
-        fitted = _Trained.on(samples, others, fold[:0], plan.replace(training=training), layout, device)
+        fitted = _Trained.on(
+            samples, apart_from(fold, packed), fold[:0], plan.replace(training=training), layout, device
+        )
         if fitted.history.stopped == "interrupted":
             raise KeyboardInterrupt
         raw[fold] = fitted.scores(samples[fold])
@@ -156,9 +168,10 @@ def _fold_count(samples: int, plan: Experiment) -> int:
     return plan.detection.folds or (10 if samples <= _SMALL else 5)
 
 
-def _folds(count: int, folds: int, seed: int | None) -> Iterator[np.ndarray]:
-    """Positions of each fold: drawn at random, or stretches of neighbours where there is no seed."""
-    order = np.arange(count) if seed is None else np.random.default_rng(seed).permutation(count)
+def _folds(packed: Packed, folds: int, seed: int) -> Iterator[np.ndarray]:
+    """Positions of each fold: drawn at random, or stretches of neighbours where samples overlap."""
+    count = len(packed.samples)
+    order = np.arange(count) if packed.overlap else np.random.default_rng(seed).permutation(count)
     yield from (np.sort(part) for part in np.array_split(order, folds))
 
 

@@ -96,10 +96,8 @@ class Packed:
     places: Any = None
     """The format's own record of where samples came from (window starts, times); None where sample i is row i."""
     notices: list[str] = field(default_factory=list)
-    overlapping: bool = False
-    """Whether samples share numbers with their neighbours (windows that overlap), so that they must not be split one
-    by one.
-    """
+    overlap: int = 0
+    """With how many samples before it, and after it, a sample shares numbers: windows may overlap."""
 
 
 def unique_notices(notices: Iterable[str]) -> list[str]:

@@ -126,7 +126,7 @@ class SeriesFormat(Format):
         total = series * length
         places = Windows(starts, self.rule.steps, length, total, signal.slots, signal.shape, signal.grid, signal.times)
         self._note_uncovered(places, complete.ravel(), notices)
-        return Packed(_cut(scaled, starts, self.rule.steps), places, notices, self.rule.stride < self.rule.steps)
+        return Packed(_cut(scaled, starts, self.rule.steps), places, notices, (self.rule.steps - 1) // self.rule.stride)
 
     def _pack_whole(self, values: np.ndarray, source: str, notices: list[str]) -> Packed:
         if values.shape[1] != self.rule.steps:

@@ -32,7 +32,7 @@ class TableAutoencoder(BaseAutoencoder):
     --------
     >>> import numpy as np
     >>> X = np.random.default_rng(0).normal(size=(200, 2)) @ np.ones((2, 6))
-    >>> model = TableAutoencoder(kind="plain", latent=1, epochs=60).fit(X)
+    >>> model = TableAutoencoder(kind="plain", latent=1, epochs=200).fit(X)
     >>> model.transform(X).shape
     (200, 1)
     >>> bool(np.mean((model.reconstruct(X) - X) ** 2) < 0.1 * X.var())
