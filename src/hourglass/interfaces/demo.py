@@ -24,7 +24,7 @@ from hourglass.interfaces.words import number_words
 
 TITLE = "What Hourglass found"
 _TRAINED_ON, _SHOWN = 4_500, 10
-_EPOCHS = 60
+_EPOCHS = 100
 
 
 @dataclass(frozen=True)
