@@ -19,7 +19,7 @@ from hourglass.data.files import read
 from hourglass.errors import DataError, UsageError
 from hourglass.interfaces import operations
 from hourglass.interfaces.labels import anomaly_labels, equal_to
-from hourglass.interfaces.learning import build, choose_modality
+from hourglass.interfaces.learning import choose_modality, planned
 from hourglass.interfaces.options import Convert, Decode, Detect, Evaluate, Fit, Inspect, Learning
 from hourglass.interfaces.outputs import SCORES, check_place
 from hourglass.interfaces.results import owners
@@ -255,14 +255,14 @@ def test_inspect_tells_what_a_model_is(table_model: str, series_model: str) -> N
     ],
 )
 def test_options_reach_their_part(options: dict[str, Any], slot: str, option: str, value: Any) -> None:
-    part = getattr(build(Learning(**options), "table").plan(), slot)
+    part = getattr(planned(Learning(**options), "table"), slot)
     assert getattr(part, option) == value
 
 
 def test_a_penalty_is_named_and_its_weight_set() -> None:
-    plan = build(Learning(kind="contractive", set=("penalties.contraction.weight=0.1",)), "table").plan()
+    plan = planned(Learning(kind="contractive", set=("penalties.contraction.weight=0.1",)), "table")
     assert [(each.name, each.weight) for each in plan.penalties] == [("contraction", 0.1)]
-    assert build(Learning(kind="contractive", set=("penalties=none",)), "table").plan().penalties == ()
+    assert planned(Learning(kind="contractive", set=("penalties=none",)), "table").penalties == ()
 
 
 def test_a_rate_set_for_the_part_holds_unless_the_option_is_given(table: str, tmp_path: Path) -> None:
@@ -277,7 +277,7 @@ def test_a_rate_set_for_the_part_holds_unless_the_option_is_given(table: str, tm
 @pytest.mark.parametrize(("text", "hint"), [("corrupt.rate=1", "corruption"), ("loss", "PART"), ("loss.=1", "PART")])
 def test_a_set_that_cannot_be_read_is_refused(text: str, hint: str) -> None:
     with pytest.raises(UsageError) as refused:
-        build(Learning(set=(text,)), "table")
+        planned(Learning(set=(text,)), "table")
     assert hint in refused.value.how
 
 

@@ -21,6 +21,8 @@ from hourglass.data.formats import Data, Format, Result, Rows
 from hourglass.data.samples import Packed
 from hourglass.errors import SchemaError
 
+AUTOENCODER, DETECTOR = "autoencoder", "detector"
+"""What a model was fitted to be: the estimator that its file is read back into."""
 HELD_OUT, OUT_OF_FOLD, TRAINING = CALIBRATED_ON = ("held-out rows", "out-of-fold scores", "training rows")
 
 

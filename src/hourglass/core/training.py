@@ -207,8 +207,8 @@ def rate_at(share: float, schedule: str) -> float:
 
 
 def default_batch_size(rows: int) -> int:
-    """A power of two, about a twentieth of the rows, 16 to 256."""
-    return int(2 ** min(8, max(4, round(math.log2(max(rows, 1) / 20)))))
+    """A power of two, about a 25th of the rows, 16 to 256."""
+    return int(2 ** min(8, max(4, round(math.log2(max(rows, 1) / 25)))))
 
 
 def _optimizer(player: Player, settings: Training) -> torch.optim.Optimizer:

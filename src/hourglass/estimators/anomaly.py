@@ -8,7 +8,7 @@ import numpy as np
 from sklearn.base import BaseEstimator, OutlierMixin, clone
 from sklearn.utils.validation import check_is_fitted
 
-from hourglass.core.fitted import FittedModel, Reason
+from hourglass.core.fitted import DETECTOR, FittedModel, Reason
 from hourglass.core.fitting import fit_model
 from hourglass.core.training import Report
 from hourglass.errors import UsageError
@@ -41,7 +41,7 @@ class AnomalyDetector(Saved, OutlierMixin, BaseEstimator):
     array([ 1, -1])
     """
 
-    task = "detector"
+    task = DETECTOR
 
     def __init__(
         self, autoencoder: BaseAutoencoder | None = None, false_alarm_rate: float = 0.01, threshold: str = "conformal"

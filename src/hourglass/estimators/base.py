@@ -10,7 +10,7 @@ from sklearn.base import BaseEstimator, ClassNamePrefixFeaturesOutMixin, Transfo
 from sklearn.utils.validation import check_array, check_is_fitted
 
 from hourglass.core.checkpoints import load_model, model_bytes, model_from_bytes, save_model
-from hourglass.core.fitted import FittedModel
+from hourglass.core.fitted import AUTOENCODER, FittedModel
 from hourglass.core.fitting import fit_model
 from hourglass.core.kinds import Experiment
 from hourglass.core.training import Report
@@ -69,7 +69,7 @@ class BaseAutoencoder(Saved, ClassNamePrefixFeaturesOutMixin, TransformerMixin, 
     """An autoencoder as a scikit-learn transformer. Final classes name their modality and their parameters."""
 
     modality: ClassVar[str]
-    task = "autoencoder"
+    task = AUTOENCODER
 
     def plan(self) -> Experiment:
         """The experiment that the parameters ask for, all parts spelled out."""

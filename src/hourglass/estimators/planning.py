@@ -40,6 +40,17 @@ def plan(modality: str, parameters: Mapping[str, Any]) -> Experiment:
     return chosen
 
 
+def plan_with(modality: str, parameters: Mapping[str, Any], assignments: Mapping[str, Any]) -> Experiment:
+    """`plan`, then parts by name (`corruption`) and single options (`corruption__rate`), as `set_params` takes them."""
+    parts = {name: value for name, value in assignments.items() if "__" not in name}
+    chosen = plan(modality, {**parameters, **parts})
+    for name, value in assignments.items():
+        slot, _, option = name.partition("__")
+        if option:
+            chosen = change(chosen, slot, {option: value})
+    return chosen
+
+
 def short_words(slot: str, options: Iterable[str]) -> list[str]:
     """The short words for options of one part."""
     return [word for word, (part, option) in SHORT.items() if part == slot and option in options]

@@ -3,24 +3,24 @@
 from __future__ import annotations
 
 import dataclasses
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import Any, Protocol
 
 import numpy as np
 
 from hourglass import recipes
+from hourglass.core.fitted import DETECTOR, FittedModel
+from hourglass.core.fitting import fit_model
+from hourglass.core.kinds import Experiment
 from hourglass.data.files import find_time_column
 from hourglass.data.formats import Data
 from hourglass.data.samples import Frame
 from hourglass.data.signals import ROW
 from hourglass.data.times import find_time
 from hourglass.errors import DataError, UsageError
+from hourglass.estimators.planning import PARTS, change, plan_with
 from hourglass.interfaces.labels import blanked, label_column, normal_rows, only
 from hourglass.interfaces.options import Learning
 from hourglass.settings import did_you_mean
-
-if TYPE_CHECKING:  # scikit-learn is imported where something is fitted, and nowhere else
-    from hourglass.estimators.anomaly import AnomalyDetector
-    from hourglass.estimators.base import BaseAutoencoder
 
 _PARAMETERS = ("kind", "recipe", "latent", "layers", "epochs", "batch_size", "learning_rate", "seed", "device")
 
@@ -43,26 +43,23 @@ class Nobody:
     def epoch(self, epoch: int, epochs: int, terms: dict[str, float]) -> None: ...
 
 
-def learn(request: Learning, data: Data, listener: Listener) -> tuple[AnomalyDetector, Data]:
-    """A detector fitted to `data` as the request says, and the rows it learned from; its card remembers the label."""
-    from hourglass.estimators.anomaly import AnomalyDetector
+def learn(request: Learning, data: Data, listener: Listener) -> tuple[FittedModel, Data]:
+    """A detector fitted to `data` as the request says, and the rows it learned from; its card remembers the label.
 
+    What `AnomalyDetector.fit` does, without importing scikit-learn, which takes as long as a small fit.
+    """
     modality, why = choose_modality(request, data)
     if why:
         listener.note(why)
     data = _named(data, request) if modality == "table" else data
-    estimator = build(request, modality)
-    plan = estimator.plan()
-    rate = plan.detection.false_alarm_rate if request.false_alarm_rate is None else request.false_alarm_rate
-    detector = AnomalyDetector(estimator, rate, request.threshold or plan.detection.threshold)
+    plan = planned(request, modality)
     whole = modality == "table" or getattr(plan.format, "window", None) == ROW
     train = _training_data(request, data, whole, listener)
-    detector.fit(train, report=listener.epoch)
-    if detector.model_.history.stopped == "interrupted" and not detector.model_.history.best_epoch:
-        raise KeyboardInterrupt  # no epoch was finished: the weights are still random
+    model = fit_model(train, plan, report=listener.epoch)
+    model.card["task"] = DETECTOR
     if request.label:
-        detector.model_.card["label"] = {"column": request.label, "normal": request.normal}
-    return detector, train
+        model.card["label"] = {"column": request.label, "normal": request.normal}
+    return model, train
 
 
 def choose_modality(request: Learning, data: Data) -> tuple[str, str]:
@@ -100,23 +97,19 @@ def _series_because(request: Learning, data: Data) -> str:
     return f"--window {request.window}" if request.window else ""
 
 
-def build(request: Learning, modality: str) -> BaseAutoencoder:
-    """The unfitted estimator that the options ask for."""
-    from hourglass.estimators.modalities import MODALITIES
-
+def planned(request: Learning, modality: str) -> Experiment:
+    """The experiment that the options ask for."""
     parameters = {name: getattr(request, name) for name in _PARAMETERS}
     if modality == "series":
         parameters["window"] = request.window
-    estimator = MODALITIES[modality](**parameters)
-    estimator.set_params(**dict(_assignment(text) for text in request.set))
-    estimator.set_params(**_columns(request, estimator.plan().format, modality))
-    return estimator
+    chosen = plan_with(modality, parameters, dict(_assignment(text) for text in request.set))
+    asked = {"false_alarm_rate": request.false_alarm_rate, "threshold": request.threshold}
+    chosen = change(chosen, "detection", {name: value for name, value in asked.items() if value is not None})
+    return change(chosen, "format", _columns(request, chosen.format, modality))
 
 
 def _assignment(text: str) -> tuple[str, Any]:
     """`corruption.rate=0.3` as a parameter: the value stays text, since only the option knows its type."""
-    from hourglass.estimators.planning import PARTS
-
     key, equals, value = text.partition("=")
     slot, dot, name = key.strip().partition(".")
     if slot not in PARTS:
@@ -135,11 +128,11 @@ def _columns(request: Learning, form: Any, modality: str) -> dict[str, Any]:
     label = (request.label,) if request.label else ()
     chosen: dict[str, Any] = {}
     if request.columns:
-        chosen["format__columns"] = tuple(name for name in request.columns if name not in label)
+        chosen["columns"] = tuple(name for name in request.columns if name not in label)
     if label:
-        chosen["format__ignore"] = tuple(dict.fromkeys((*(form.ignore or ()), *label)))
+        chosen["ignore"] = tuple(dict.fromkeys((*(form.ignore or ()), *label)))
     if request.time and modality == "series":
-        chosen["format__time"] = request.time
+        chosen["time"] = request.time
     return chosen
 
 

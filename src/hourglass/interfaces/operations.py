@@ -1,6 +1,6 @@
 """One function a verb, each from a request to an outcome: the command line calls these, and so may any other edge.
 
-Applying a model needs no scikit-learn; fitting one does, and imports it then.
+Only judging a model, and drawing its report, need scikit-learn: they import it then.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from hourglass.core.checkpoints import load_model
+from hourglass.core.checkpoints import load_model, save_model
 from hourglass.core.fitted import CALIBRATED_ON, Detection, FittedModel
 from hourglass.core.fitting import versions
 from hourglass.data.files import read
@@ -48,9 +48,8 @@ def fit(request: Fit, listener: Listener | None = None) -> Outcome:
     check_place(request.output, MODEL, "--output", request.data)
     check_place(request.report, HTML, "--report", request.data)
     data = _read(request.data, listener)
-    detector, train = learn(request, data, listener or Nobody())
-    path = detector.save(request.output)
-    model: FittedModel = detector.model_
+    model, train = learn(request, data, listener or Nobody())
+    path = save_model(model, request.output)
     if request.report:
         found = model.detect(data, own=train is data)
         _report(request.report, model, data, found, request.data, train)
@@ -68,9 +67,8 @@ def detect(request: Detect, listener: Listener | None = None) -> Outcome:
     data = _read(request.data, listener)
     path, train, fit_notices = request.model, None, []
     if model is None:
-        detector, train = learn(request, data, listener or Nobody())
-        model = detector.model_
-        path = str(detector.save(request.save)) if request.save else None
+        model, train = learn(request, data, listener or Nobody())
+        path = str(save_model(model, request.save)) if request.save else None
         fit_notices = _fit_notices(model)
     found = _find(model, data, request, train)
     if not request.json or request.output:
