@@ -11,8 +11,12 @@ from __future__ import annotations
 import argparse
 import time
 import warnings
+from concurrent.futures import ProcessPoolExecutor
+from multiprocessing import get_context
+from pathlib import Path
 
 import numpy as np
+import torch
 from common import data, save
 from sklearn.metrics import roc_auc_score
 
@@ -66,29 +70,39 @@ def pyod_pca(train: np.ndarray, test: np.ndarray, odd: np.ndarray) -> dict[str, 
     return {"pca (PyOD)": roc_auc_score(odd, scores)}
 
 
+def run_set(task: tuple[Path, int]) -> dict[str, float]:
+    """One set with one seed."""
+    torch.set_num_threads(1)
+    path, seed = task
+    with np.load(path, allow_pickle=False) as file:
+        return run(file["X"].astype(np.float64), file["y"] == 1, seed)
+
+
+def sets(asked: list[str] | None) -> list[Path]:
+    """The sets with at least 1,000 rows, in ADBench's order."""
+    found = sorted(data("adbench").glob("*.npz"), key=lambda path: int(path.name.split("_")[0]))
+    named = [path for path in found if not asked or any(word in path.stem for word in asked)]
+    return [path for path in named if len(np.load(path, allow_pickle=False)["y"]) >= 1000]
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--jobs", type=int, default=1, help="processes, of one thread each")
     parser.add_argument("--sets", nargs="*", help="only these sets, by a part of their names")
     asked = parser.parse_args()
-    figures: dict[str, dict[str, list[float]]] = {}
-    for path in sorted(data("adbench").glob("*.npz"), key=lambda path: int(path.name.split("_")[0])):
-        with np.load(path, allow_pickle=False) as file:
-            X, odd = file["X"].astype(np.float64), file["y"] == 1
-        if len(X) < 1000 or (asked.sets and not any(word in path.stem for word in asked.sets)):
-            continue
-        runs = [run(X, odd, seed) for seed in range(asked.seeds)]
-        figures[path.stem] = {name: [one[name] for one in runs] for name in runs[0]}
-        print(
-            path.stem,
-            {name: round(float(np.mean(values)), 4) for name, values in figures[path.stem].items()},
-            flush=True,
-        )
-    lines = summary(figures)
+    paths = sets(asked.sets)
+    tasks = [(path, seed) for path in paths for seed in range(asked.seeds)]
+    figures: dict[str, dict[str, list[float]]] = {path.stem: {} for path in paths}
+    with ProcessPoolExecutor(asked.jobs, get_context("spawn")) as pool:
+        for (path, _), result in zip(tasks, pool.map(run_set, tasks), strict=True):
+            for name, value in result.items():
+                figures[path.stem].setdefault(name, []).append(value)
+            print(path.stem, {name: round(value, 4) for name, value in result.items()}, flush=True)
     if asked.sets:
-        print("\n".join(lines))
+        print("\n".join(summary(figures)))
     else:
-        save("one_class", "python benchmarks/one_class.py", figures, lines)
+        save("one_class", f"python benchmarks/one_class.py --jobs {asked.jobs}", figures, summary(figures))
 
 
 def summary(figures: dict[str, dict[str, list[float]]]) -> list[str]:

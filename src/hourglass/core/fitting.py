@@ -46,8 +46,11 @@ def fit_model(data: Data, plan: Experiment, *, calibrate: bool = True, report: R
     if count < 2:
         how = "give more rows; for a series, a shorter --window"
         raise DataError("got 1 sample, wanted at least 2", where="fit", how=how)
-    _check_range(packed.samples, plan)
     kept, held_out = split(packed, plan.training.validation, plan.training.seed)
+    if len(held_out):
+        form = form.rescaled(data, kept)
+        packed = form.pack(data)
+    _check_range(packed.samples[kept], plan)
     device = choose_device(plan.training.device)
     trained = _Trained.on(packed.samples, kept, held_out, plan, form.layout, device, report)
     raw, source = _calibrate(packed, held_out, trained, plan, form.layout, calibrate, report)

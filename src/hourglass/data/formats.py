@@ -58,6 +58,10 @@ class Format(ABC):
         """Samples of `data`, scaled. Raises `SchemaError` where its columns or shape differ from those fitted on."""
 
     @abstractmethod
+    def rescaled(self, data: Data, chosen: np.ndarray) -> Self:
+        """The same format with its scaling learned anew, from those samples of `data` whose positions are `chosen`."""
+
+    @abstractmethod
     def unpack(self, samples: np.ndarray, places: Any = None) -> Result:
         """Packed samples in the user's own units and form: an array for arrays, a named table for frames."""
 

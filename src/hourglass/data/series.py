@@ -8,6 +8,7 @@ data -> Schema (signals.py)      which columns are channels, which is the time, 
 
 from __future__ import annotations
 
+import dataclasses
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, Self, final
 
@@ -20,7 +21,7 @@ from hourglass.data.formats import Data, Format, FormatSettings, Rows
 from hourglass.data.grid import DAY, Grid
 from hourglass.data.samples import Frame, Layout, Packed
 from hourglass.data.scaling import SCALERS, Scaler, make_scaler
-from hourglass.data.signals import Schema, bridge_gaps, learn_schema, read, without_empty_channels
+from hourglass.data.signals import Schema, Signal, bridge_gaps, learn_schema, read, without_empty_channels
 from hourglass.data.times import counted, length_word
 from hourglass.data.windows import WindowRule, Windows, longest_stretch, window_rule
 from hourglass.errors import DataError, ModelFileError, SchemaError, UsageError
@@ -65,9 +66,12 @@ class SeriesSettings(FormatSettings):
         signal = bridge_gaps(signal, schema.whole, self.max_gap, notices)
         steps = signal.values.shape[1]
         rule = WindowRule(steps, steps) if schema.whole else window_rule(self.window, self.stride, signal)
-        numbers = signal.values.reshape(-1, len(schema.channels))
-        scaler = make_scaler(self.scaling, numbers, "all" if self.over == "all" else "column")
+        scaler = self.scaler(signal.values.reshape(-1, len(schema.channels)))
         return SeriesFormat(self, schema, rule, scaler, Sampling.of(signal.grid), notices)
+
+    def scaler(self, numbers: np.ndarray) -> Scaler:
+        """A scaler learned from steps (n, channels)."""
+        return make_scaler(self.scaling, numbers, "all" if self.over == "all" else "column")
 
 
 @dataclass(frozen=True)
@@ -112,7 +116,7 @@ class SeriesFormat(Format):
     def pack(self, data: Data) -> Packed:
         """The windows of `data`, scaled; `places` is a `Windows`, or None where each row is a window."""
         notices: list[str] = []
-        signal = bridge_gaps(read(data, self.schema, notices), self.schema.whole, self.settings.max_gap, notices)
+        signal = self._signal(data, notices)
         source = data.source if isinstance(data, Frame) else ""
         if self.schema.whole:
             return self._pack_whole(signal.values, source, notices)
@@ -127,6 +131,19 @@ class SeriesFormat(Format):
         places = Windows(starts, self.rule.steps, length, total, signal.slots, signal.shape, signal.grid, signal.times)
         self._note_uncovered(places, complete.ravel(), notices)
         return Packed(_cut(scaled, starts, self.rule.steps), places, notices, (self.rule.steps - 1) // self.rule.stride)
+
+    def rescaled(self, data: Data, chosen: np.ndarray) -> SeriesFormat:
+        """The same windows, the scale learned from the steps of the chosen ones only."""
+        signal = self._signal(data, [])
+        steps = signal.values.reshape(-1, len(self.schema.channels))
+        starts = np.arange(len(signal.values)) * self.rule.steps
+        if not self.schema.whole:
+            starts = self.rule.starts(signal.complete, signal.grid)
+        used = np.unique(starts[chosen][:, None] + np.arange(self.rule.steps))
+        return dataclasses.replace(self, scaler=self.settings.scaler(steps[used]))
+
+    def _signal(self, data: Data, notices: list[str]) -> Signal:
+        return bridge_gaps(read(data, self.schema, notices), self.schema.whole, self.settings.max_gap, notices)
 
     def _pack_whole(self, values: np.ndarray, source: str, notices: list[str]) -> Packed:
         if values.shape[1] != self.rule.steps:

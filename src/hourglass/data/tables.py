@@ -63,7 +63,7 @@ class TableSettings(FormatSettings):
             reasons = "; ".join(f"{choice.name}: {choice.left_out}" for choice in choices)
             raise DataError("no column is left to learn from", where=frame.source, how=reasons)
         numbers, places = _read(frame, columns, [])
-        return self._learned(columns, numbers, places, frame.table.column_names, True, notices)
+        return self.learned(columns, numbers, places, frame.table.column_names, True, notices)
 
     def _fit_array(self, numbers: np.ndarray) -> TableFormat:
         if not len(numbers):
@@ -75,9 +75,9 @@ class TableSettings(FormatSettings):
         constant = [name for name, same in zip(used, low == high, strict=True) if same]
         notices = [f"{len(constant)} of {len(used)} columns never change: {_listed(constant)}"] if constant else []
         columns = tuple(Number(name) for name in used)
-        return self._learned(columns, numbers, np.empty((len(numbers), 0)), offered, False, notices)
+        return self.learned(columns, numbers, np.empty((len(numbers), 0)), offered, False, notices)
 
-    def _learned(
+    def learned(
         self,
         columns: tuple[Column, ...],
         numbers: np.ndarray,
@@ -86,6 +86,7 @@ class TableSettings(FormatSettings):
         named: bool,
         notices: list[str],
     ) -> TableFormat:
+        """The format of these columns, its scaling learned from `numbers` and its baselines from both."""
         scaler = make_scaler(self.scaling, numbers, self.over, self.low, self.high) if numbers.shape[1] else Identity()
         layout = _layout(columns, _assembled(columns, scaler.scale(numbers), places))
         return TableFormat(self, columns, scaler, layout, tuple(offered), named, notices)
@@ -128,12 +129,21 @@ class TableFormat(Format):
     def pack(self, data: Data) -> Packed:
         """Rows of an array or a frame as samples of shape (rows, places); columns of a frame may be in any order."""
         notices: list[str] = []
-        if self.named:
-            numbers, places = _read(self._frame(data, notices), self.columns, notices)
-        else:
-            numbers = self._array(data, notices)
-            places = np.empty((len(numbers), 0))
+        numbers, places = self._numbers(data, notices)
         return Packed(_assembled(self.columns, self.scaler.scale(numbers), places), notices=notices)
+
+    def rescaled(self, data: Data, chosen: np.ndarray) -> TableFormat:
+        """The same columns, their scales and baselines learned from the chosen rows only."""
+        numbers, places = self._numbers(data, [])
+        numbers, places = numbers[chosen], places[chosen]
+        return self.settings.learned(self.columns, numbers, places, self.offered, self.named, self.notices)
+
+    def _numbers(self, data: Data, notices: list[str]) -> tuple[np.ndarray, np.ndarray]:
+        """What is scaled, and the places of what is not: flags and categories."""
+        if self.named:
+            return _read(self._frame(data, notices), self.columns, notices)
+        numbers = self._array(data, notices)
+        return numbers, np.empty((len(numbers), 0))
 
     def unpack(self, samples: np.ndarray, places: Any = None) -> np.ndarray | pa.Table:
         """Samples in units: an array (rows, columns) if fitted on one, otherwise a table of the used columns.
