@@ -240,3 +240,12 @@ def test_the_card_says_what_a_result_depends_on(fitted: Callable[..., FittedMode
     assert len(card["sha256"]) == 64
     assert card["sha256"] != fitted("shop").card["sha256"]
     assert {"hourglass", "python", "torch", "numpy"} <= set(card["versions"])
+
+
+def test_scaling_is_learned_on_training_rows_only() -> None:
+    X = np.random.default_rng(0).normal(size=(100, 3))
+    plan = planned().replace(training=QUICK.replace(validation=0.2))
+    kept, _ = split(samples(100), 0.2, plan.training.seed)
+    packed = fit_model(X, plan, calibrate=False).format.pack(X).samples
+    assert packed[kept].mean(axis=0) == pytest.approx(np.zeros(3), abs=1e-6)
+    assert packed[kept].std(axis=0) == pytest.approx(np.ones(3), abs=1e-6)

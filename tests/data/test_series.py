@@ -306,3 +306,16 @@ def test_servers_are_cut_into_windows_of_all_channels(name: str, channels: int) 
 def test_beats_are_windows_as_they_are() -> None:
     data = np.load(shared("ecg5000/ecg5000.npz"), allow_pickle=False)["X_train"]
     np.testing.assert_allclose(round_trip(SeriesSettings(), data), data, rtol=1e-5, atol=1e-5)
+
+
+def test_the_scale_can_be_learned_anew_from_some_windows() -> None:
+    data = np.arange(60.0)
+    made = SeriesSettings(window="10", stride=5).fit(data)
+    again = made.rescaled(data, np.array([0, 1, 2]))
+    # windows 0 to 2 cover the steps 0 to 19
+    assert again.pack(data).samples[:3].ravel()[[0, -1]] == pytest.approx(
+        (np.array([0, 19]) - 9.5) / np.arange(20).std()
+    )
+    whole = np.random.default_rng(0).normal(size=(8, 4))
+    rows = SeriesSettings().fit(whole).rescaled(whole, np.array([1, 2]))
+    assert rows.pack(whole).samples[1:3].mean() == pytest.approx(0, abs=1e-6)

@@ -397,3 +397,10 @@ def test_tensors_of_another_format_are_refused():
 def test_settings_are_a_named_part():
     assert isinstance(FormatSettings.named("table"), Part)
     assert FormatSettings.from_json(TableSettings(ignore="y", low=0).as_json()) == TableSettings(ignore="y", low=0)
+
+
+def test_scales_can_be_learned_anew_from_some_rows() -> None:
+    numbers = np.arange(40, dtype=np.float64).reshape(20, 2) ** 2
+    chosen = np.arange(3, 11)
+    again = fitted(numbers).rescaled(numbers, chosen)
+    assert np.array_equal(again.pack(numbers).samples, fitted(numbers[chosen]).pack(numbers).samples)
