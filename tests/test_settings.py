@@ -232,7 +232,7 @@ def test_replace_checks_and_leaves_the_first_as_it_was() -> None:
         (Training(), "epoch", "training has no option 'epoch'\nhint: did you mean 'epochs'?"),
         (Detection(), "zzz", "detection has no option 'zzz'\nhint: known: false_alarm_rate, threshold, scorers, folds"),
         (Smooth(), "wdth", "smooth has no option 'wdth'\nhint: did you mean 'width'?"),
-        (Filter(), "width", "Filter has no option 'width'\nhint: known: "),
+        (Filter(), "width", "Filter has no option 'width'\nhint: name another filter first, which has options"),
     ],
 )
 def test_an_unknown_option_gets_the_nearest_known_one(settings: Settings, key: str, message: str) -> None:

@@ -58,9 +58,9 @@ class Settings:
         known = [field.name for field in dataclasses.fields(self)]
         for key in changes:
             if key not in known:
-                raise UsageError(
-                    f"{self.name or type(self).__name__} has no option {key!r}", how=did_you_mean(key, known)
-                )
+                slot = getattr(self, "slot", "") or "part"
+                how = did_you_mean(key, known) if known else f"name another {slot} first, which has options"
+                raise UsageError(f"{self.name or type(self).__name__} has no option {key!r}", how=how)
         return dataclasses.replace(self, **changes)
 
     def as_json(self) -> dict[str, Any]:
@@ -159,10 +159,11 @@ class Detection(Settings):
 
 
 def did_you_mean(word: str, known: typing.Iterable[str]) -> str:
-    """The hint for a misspelt word: the nearest known one, or all of them."""
+    """The hint for a misspelt word: the nearest known one, or all of them (of many: the first and the last)."""
     known = list(known)
     near = difflib.get_close_matches(word, known, n=1)
-    return f"did you mean {near[0]!r}?" if near else f"known: {', '.join(known)}"
+    shown = known if len(known) <= 20 else [*known[:8], "...", *known[-8:]]
+    return f"did you mean {near[0]!r}?" if near else f"known: {', '.join(shown)}"
 
 
 def from_text(text: str) -> Any:

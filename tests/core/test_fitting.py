@@ -79,7 +79,8 @@ def test_folds_share_no_sample_and_neighbours_stay_together_where_samples_overla
         (80, 0.01, 0.1, False, HELD_OUT, 8),
         (80, 0.01, 0.0, True, OUT_OF_FOLD, 80),
         (80, 0.01, 0.0, False, TRAINING, 80),
-        (7, 0.01, 0.0, True, TRAINING, 7),
+        (7, 0.01, 0.0, True, OUT_OF_FOLD, 7),
+        (3, 0.01, 0.0, True, TRAINING, 3),
     ],
 )
 def test_scores_come_from_samples_not_trained_on_wherever_that_is_possible(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -18,7 +19,7 @@ from hourglass.core.scores import CellScorer, Combination, ErrorScorer, MaskedCe
 from hourglass.core.thresholds import Threshold, conformal_p_values, threshold
 from hourglass.core.training import History
 from hourglass.data.formats import Data, Format, Result, Rows
-from hourglass.data.samples import Packed
+from hourglass.data.samples import Frame, Packed
 from hourglass.errors import SchemaError
 
 AUTOENCODER, DETECTOR = "autoencoder", "detector"
@@ -134,8 +135,16 @@ class FittedModel:
         found = Detection(rows, self.p_values(rows.score), flagged, limit, {}, samples, packed)
         if packed.places is None and reasons != "none":
             chosen = np.flatnonzero(flagged) if reasons == "flagged" else np.arange(len(flagged))
-            found.reasons.update(zip(chosen.tolist(), self.explain(packed.samples[chosen]), strict=True))
+            found.reasons.update(zip(chosen.tolist(), self.explain_rows(data, packed, chosen), strict=True))
         return found
+
+    def explain_rows(self, data: Data, packed: Packed, chosen: np.ndarray, most: int = 5) -> list[list[Reason]]:
+        """`explain` for the chosen samples of `data`, with the cells as they stand there where samples are rows."""
+        reasons = self.explain(packed.samples[chosen], most)
+        if isinstance(data, np.ndarray) or packed.places is not None:
+            return reasons
+        rows = zip(chosen.tolist(), reasons, strict=True)
+        return [[_as_given(reason, data, row) for reason in several] for row, several in rows]
 
     def explain(self, samples: np.ndarray, most: int = 5) -> list[list[Reason]]:
         """For each packed sample, its most telling cells: value, expectation in units, share of the error."""
@@ -167,7 +176,7 @@ class FittedModel:
         values, expectations = self.format.cells_in_units(sample), self.format.cells_in_units(expected)
         shares = errors.astype(np.float64) / max(float(errors.sum(dtype=np.float64)), 1e-30)
         order = np.argsort(-shares, kind="stable")[:most]
-        return [Reason(names[i], values[i], expectations[i], float(shares[i])) for i in order]
+        return [Reason(names[i], _rounded(values[i]), _rounded(expectations[i]), float(shares[i])) for i in order]
 
     @cached_property
     def latent_size(self) -> int:
@@ -176,3 +185,16 @@ class FittedModel:
 
     def _run(self, function: Callable[[Tensor], Tensor], samples: np.ndarray) -> np.ndarray:
         return in_chunks(function, samples, self.network.device)
+
+
+def _as_given(reason: Reason, data: Frame, row: int) -> Reason:
+    """The reason with the cell as it stands in the user's frame: packed samples have 7 digits, and no unseen words."""
+    if reason.cell not in data.table.column_names:
+        return reason
+    value = data.table.column(reason.cell)[row].as_py()
+    return dataclasses.replace(reason, value=str(value) if hasattr(value, "isoformat") else value)
+
+
+def _rounded(value: Any) -> Any:
+    """A number without the digits that float32 does not have."""
+    return float(f"{value:.7g}") if isinstance(value, float) else value

@@ -28,6 +28,8 @@ from hourglass.errors import DataError, UsageError
 
 _ENOUGH = 500
 """Samples scored out of fold after which no further fold is fitted."""
+_FEWEST = 4
+"""Samples below which there are no folds: two of two samples each are the least."""
 _SMALL = 400
 """Samples up to which there are ten folds, so that a fold's network sees as large a share as the real one."""
 
@@ -126,7 +128,7 @@ def _calibrate(
     """Raw scores (n, scorers) of samples, and which samples they are: not trained on, wherever that is possible."""
     samples, history = packed.samples, trained.history
     enough = len(held_out) >= rows_needed(plan.detection.false_alarm_rate)
-    wanted = out_of_fold and not enough and len(samples) >= 2 * _fold_count(len(samples), plan)
+    wanted = out_of_fold and not enough and len(samples) >= _FEWEST
     if wanted and history.stopped != "interrupted":
         try:
             return _out_of_fold(packed, trained, plan, layout, report), OUT_OF_FOLD
@@ -168,7 +170,7 @@ def _out_of_fold(
 
 
 def _fold_count(samples: int, plan: Experiment) -> int:
-    return plan.detection.folds or (10 if samples <= _SMALL else 5)
+    return min(plan.detection.folds or (10 if samples <= _SMALL else 5), samples // 2)
 
 
 def _folds(packed: Packed, folds: int, seed: int) -> Iterator[np.ndarray]:

@@ -169,8 +169,10 @@ def choose_device(name: str) -> torch.device:
         device = torch.device(name)
         torch.zeros(1, device=device)
     except (RuntimeError, AssertionError) as fault:
+        known = name.split(":")[0] in ("cpu", "cuda", "mps")
+        what = f"the device {name!r} cannot be used" + (f": {str(fault).splitlines()[0]}" if known else "")
         raise UsageError(
-            f"the device {name!r} cannot be used: {str(fault).splitlines()[0]}", how="leave --device out, or use cpu"
+            what, how="wanted auto, cpu, cuda, cuda:1 or mps; auto takes a GPU where there is one"
         ) from None
     return device
 

@@ -31,12 +31,21 @@ def write_table(table: pa.Table, path: str | Path | None) -> None:
     Numbers are written so that reading them gives the same numbers, times as ISO 8601, missing cells as nothing (JSON:
     null). CSV cells of words that a spreadsheet would run as a formula get a leading apostrophe.
     """
+    table = _nan_as_missing(table)
     if path is None or str(path) == "-":
         _write_csv(table, sys.stdout.buffer)
         sys.stdout.buffer.flush()
         return
     write = _by_suffix(Path(path), _TABLE_WRITERS)
     replace_file(Path(path), lambda handle: write(table, handle))
+
+
+def _nan_as_missing(table: pa.Table) -> pa.Table:
+    for place, field in enumerate(table.schema):
+        if pa.types.is_floating(field.type) and pc.any(pc.is_nan(table.column(place))).as_py():
+            column = table.column(place)
+            table = table.set_column(place, field, pc.if_else(pc.is_nan(column), None, column))
+    return table
 
 
 def write_array(array: np.ndarray, path: str | Path, names: Sequence[str] | None = None) -> None:

@@ -86,7 +86,9 @@ class AnomalyDetector(Saved, OutlierMixin, BaseEstimator):
     def explain(self, X: Any, most: int = 5) -> list[list[Reason]]:
         """For each sample (row or window), its `most` telling cells: value, expectation in units, share of error."""
         check_is_fitted(self)
-        return self.model_.explain(self.model_.format.pack(self._data(X)).samples, most)
+        data = self._data(X)
+        packed = self.model_.format.pack(data)
+        return self.model_.explain_rows(data, packed, np.arange(len(packed.samples)), most)
 
     @classmethod
     def _of(cls, model: FittedModel, where: str) -> Self:

@@ -6,6 +6,7 @@ Only judging a model, and drawing its report, need scikit-learn: they import it 
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -115,7 +116,10 @@ def reconstruct(request: Convert, listener: Listener | None = None) -> Outcome:
     model, data = _loaded(request, listener)
     values = in_order_of(model.reconstruct(data), data)
     write_values(values, request.output, _value_names(model, data))
-    return _converted(model, request, data, values.shape)
+    packing = model.format.pack(data).notices
+    for notice in packing:
+        (listener or Nobody()).note(notice)
+    return _converted(model, request, data, values.shape, packing)
 
 
 def denoise(request: Convert, listener: Listener | None = None) -> Outcome:
@@ -242,9 +246,12 @@ def _loaded(request: Convert, listener: Listener | None) -> tuple[FittedModel, D
     return load_model(_model_path(request.model), request.device or "auto"), _read(request.data, listener)
 
 
-def _converted(model: FittedModel, request: Convert | Decode, data: Data, shape: tuple[int, ...]) -> Outcome:
+def _converted(
+    model: FittedModel, request: Convert | Decode, data: Data, shape: tuple[int, ...], packing: Sequence[str] = ()
+) -> Outcome:
     document = {"model": request.model, "output": request.output, "shape": list(shape)}
-    return Outcome({**document, "notices": unique_notices(_read_notices(data)), "versions": versions()}, model)
+    notices = unique_notices([*_read_notices(data), *packing])
+    return Outcome({**document, "notices": notices, "versions": versions()}, model)
 
 
 def _window_names(model: FittedModel, data: Data) -> dict[str, list[str]]:
