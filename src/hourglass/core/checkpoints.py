@@ -72,7 +72,7 @@ def model_from_bytes(content: bytes, device: str = "auto", where: str = "the mod
         return _restore(document, tensors, chosen)
     except ModelFileError as fault:
         raise ModelFileError(fault.what, where=where, how=fault.how or _AGAIN) from None
-    except (LookupError, TypeError, ValueError, RuntimeError, ArithmeticError, AttributeError) as fault:
+    except (LookupError, TypeError, ValueError, RuntimeError, ArithmeticError, AttributeError, MemoryError) as fault:
         detail = fault.what if isinstance(fault, HourglassError) else f"{type(fault).__name__}: {fault}".splitlines()[0]
         raise ModelFileError(f"the model does not fit together ({detail})", where=where, how=_AGAIN) from None
 
@@ -121,6 +121,8 @@ def _restore(document: dict[str, Any], tensors: dict[str, Tensor], device: torch
     fit = centre.shape == spread.shape == (len(scorers),) and scores.ndim == 1 and len(scores)
     if document["calibrated_on"] not in CALIBRATED_ON or not fit:
         raise ModelFileError("its calibration does not fit its scorers")
+    if not isinstance(document["card"].get("features"), int | None):
+        raise ModelFileError("its card does not say how many features it has")
     model = FittedModel(
         experiment, form, network, scorers, Combination(centre, spread),
         Calibration(scores, document["calibrated_on"]), History(**document["history"]), dict(document["card"]),

@@ -130,9 +130,14 @@ class FittedModel:
         unseen = self.calibration.source == OUT_OF_FOLD and len(self.calibration.scores) == len(packed.samples)
         samples = self.calibration.scores if own and unseen else self.score(packed)
         rows = self.format.rows(samples, packed.places)
-        limit = self.threshold(rate, rule)
-        flagged = (rows.score > limit.value) & rows.covered
-        found = Detection(rows, self.p_values(rows.score), flagged, limit, {}, samples, packed)
+        limit, p_values = self.threshold(rate, rule), self.p_values(rows.score)
+        flagged = rows.score > limit.value
+        if own and unseen:  # a row is no evidence against itself: its rank is that among the others
+            p_values = np.maximum(p_values * (len(samples) + 1) - 1, 1) / len(samples)
+            conformal = (rule or self.experiment.detection.threshold) == "conformal"
+            flagged = p_values <= limit.reachable_rate + 1e-9 if conformal else flagged
+        flagged &= rows.covered
+        found = Detection(rows, p_values, flagged, limit, {}, samples, packed)
         if packed.places is None and reasons != "none":
             chosen = np.flatnonzero(flagged) if reasons == "flagged" else np.arange(len(flagged))
             found.reasons.update(zip(chosen.tolist(), self.explain_rows(data, packed, chosen), strict=True))

@@ -22,11 +22,11 @@ from hourglass.core.model import Autoencoder
 from hourglass.core.scores import Combination, Scorer, raw_scores, scorer_named
 from hourglass.core.thresholds import rows_needed, threshold
 from hourglass.core.training import History, Report, train
-from hourglass.data.formats import Data
+from hourglass.data.formats import Data, Format
 from hourglass.data.samples import Layout, Packed
-from hourglass.errors import DataError, UsageError
+from hourglass.errors import DataError, TrainingError, UsageError
 
-_ENOUGH = 500
+_ENOUGH = 1_000
 """Samples scored out of fold after which no further fold is fitted."""
 _FEWEST = 4
 """Samples below which there are no folds: two of two samples each are the least."""
@@ -48,6 +48,7 @@ def fit_model(data: Data, plan: Experiment, *, calibrate: bool = True, report: R
     if count < 2:
         how = "give more rows; for a series, a shorter --window"
         raise DataError("got 1 sample, wanted at least 2", where="fit", how=how)
+    digest = _digest(packed.samples)
     kept, held_out = split(packed, plan.training.validation, plan.training.seed)
     if len(held_out):
         form = form.rescaled(data, kept)
@@ -55,10 +56,10 @@ def fit_model(data: Data, plan: Experiment, *, calibrate: bool = True, report: R
     _check_range(packed.samples[kept], plan)
     device = choose_device(plan.training.device)
     trained = _Trained.on(packed.samples, kept, held_out, plan, form.layout, device, report)
-    raw, source = _calibrate(packed, held_out, trained, plan, form.layout, calibrate, report)
+    raw, source = _calibrate(data, form, packed, held_out, trained, plan, calibrate, report)
     combination = Combination.fit(raw)
     calibration = Calibration(combination(raw), source)
-    card = {"samples": count, "sha256": _digest(packed.samples), "notices": form.notices, "versions": versions()}
+    card = {"samples": count, "sha256": digest, "notices": form.notices, "versions": versions()}
     return FittedModel(plan, form, trained.network, trained.scorers, combination, calibration, trained.history, card)
 
 
@@ -84,7 +85,8 @@ class _Trained:
         """Trained on the samples at `kept`; those at `held_out` choose the best epoch."""
         seed = plan.training.seed
         x, held = (torch.from_numpy(samples[chosen]).to(device) for chosen in (kept, held_out))
-        with single_precision(), torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
+        # every GPU, since manual_seed seeds them all
+        with single_precision(), torch.random.fork_rng(devices=range(torch.cuda.device_count())):
             torch.manual_seed(seed)
             network = build(plan, layout).to(device)
             history = train(network, x, plan.training, held, report)
@@ -117,11 +119,12 @@ def apart_from(chosen: np.ndarray, packed: Packed) -> np.ndarray:
 
 
 def _calibrate(
+    data: Data,
+    form: Format,
     packed: Packed,
     held_out: np.ndarray,
     trained: _Trained,
     plan: Experiment,
-    layout: Layout,
     out_of_fold: bool,
     report: Report | None,
 ) -> tuple[np.ndarray, str]:
@@ -131,36 +134,39 @@ def _calibrate(
     wanted = out_of_fold and not enough and len(samples) >= _FEWEST
     if wanted and history.stopped != "interrupted":
         try:
-            return _out_of_fold(packed, trained, plan, layout, report), OUT_OF_FOLD
+            return _out_of_fold(data, form, packed, trained, plan, report), OUT_OF_FOLD
         except KeyboardInterrupt:
             history.stopped = "interrupted"
             history.notices.append(
-                "the out-of-fold scores were interrupted; the threshold is less sure than it could be"
+                "the out-of-fold scores were interrupted: the threshold is less sure than it could be"
             )
+        except TrainingError as fault:
+            history.notices.append(f"no out-of-fold scores, so the threshold is less sure: in a fold, {fault.what}")
     if len(held_out):
         return trained.scores(samples[held_out]), HELD_OUT
     return trained.scores(samples), TRAINING
 
 
 def _out_of_fold(
-    packed: Packed, trained: _Trained, plan: Experiment, layout: Layout, report: Report | None
+    data: Data, form: Format, packed: Packed, trained: _Trained, plan: Experiment, report: Report | None
 ) -> np.ndarray:
-    """Raw scores of samples by networks not trained on them, each trained for as long as the real one was.
+    """Raw scores of samples by networks, and scales, not learned on them, each trained for as long as the real one was.
 
-    Of every sample, in order, where there are at most 500; otherwise of as many folds as make that many.
+    Of every sample, in order, where there are at most 1,000; otherwise of as many folds as make that many.
     """
-    samples, history, device = packed.samples, trained.history, trained.network.device
+    total, history, device = len(packed.samples), trained.history, trained.network.device
     epochs = max(history.best_epoch, 1)
     training = plan.training.replace(epochs=epochs, validation=0.0, batch_size=history.batch_size)
-    count = _fold_count(len(samples), plan)
-    wanted = min(len(samples), max(_ENOUGH, rows_needed(plan.detection.false_alarm_rate)))
-    rounds = math.ceil(count * wanted / len(samples))
-    raw = np.full((len(samples), len(trained.scorers)), np.nan, dtype=np.float32)
+    count = _fold_count(total, plan)
+    wanted = min(total, max(_ENOUGH, rows_needed(plan.detection.false_alarm_rate)))
+    rounds = math.ceil(count * wanted / total)
+    raw = np.full((total, len(trained.scorers)), np.nan, dtype=np.float32)
     folds = _folds(packed, count, plan.training.seed)
     for number, fold in enumerate(itertools.islice(folds, rounds), start=1):
-        fitted = _Trained.on(
-            samples, apart_from(fold, packed), fold[:0], plan.replace(training=training), layout, device
-        )
+        others = apart_from(fold, packed)
+        scaled = form.rescaled(data, others)
+        samples = scaled.pack(data).samples
+        fitted = _Trained.on(samples, others, fold[:0], plan.replace(training=training), scaled.layout, device)
         if fitted.history.stopped == "interrupted":
             raise KeyboardInterrupt
         raw[fold] = fitted.scores(samples[fold])

@@ -122,6 +122,11 @@ def parts_of(kind: str) -> dict[str, Any]:
 def build(plan: Experiment, layout: Layout) -> Autoencoder:
     """The untrained network of an experiment. Its first weights come from torch's global seed."""
     _check_penalties(plan)
+    if getattr(plan.network, "output", "linear") != "linear" and (
+        layout.mixed or getattr(plan.loss, "unit_interval", 0)
+    ):
+        what = "the loss of these data applies its own sigmoid or softmax, and so would the network"
+        raise UsageError(what, where="network.output", how="leave it linear: --set network.output=linear")
     size = latent_size(plan, layout)
     network = plan.network
     if isinstance(network, Dense) and network.layers is None:

@@ -209,6 +209,9 @@ class _MixedLoss(CellLoss):
         super().__init__(layout)
         kinds = [cell.kind for cell in layout.cells] or ["number"] * layout.size
         baselines = [cell.baseline for cell in layout.cells] or [1.0] * layout.size
+        if number_loss is absolute:  # the baseline is a variance; a guess then costs about its root
+            pairs = zip(baselines, kinds, strict=True)
+            baselines = [baseline**0.5 if kind == "number" else baseline for baseline, kind in pairs]
         self.number_loss = number_loss
         self.register_buffer("scale", 1.0 / torch.tensor(baselines if scaled else [1.0] * len(kinds)), persistent=False)
         for kind in ("number", "flag", "category"):

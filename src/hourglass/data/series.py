@@ -130,7 +130,9 @@ class SeriesFormat(Format):
         total = series * length
         places = Windows(starts, self.rule.steps, length, total, signal.slots, signal.shape, signal.grid, signal.times)
         self._note_uncovered(places, complete.ravel(), notices)
-        return Packed(_cut(scaled, starts, self.rule.steps), places, notices, (self.rule.steps - 1) // self.rule.stride)
+        # not from the stride: the last window of a stretch is moved back, over more than one before it
+        overlap = np.arange(len(starts)) - np.searchsorted(starts, starts - self.rule.steps, side="right")
+        return Packed(_cut(scaled, starts, self.rule.steps), places, notices, int(overlap.max()))
 
     def rescaled(self, data: Data, chosen: np.ndarray) -> SeriesFormat:
         """The same windows, the scale learned from the steps of the chosen ones only."""

@@ -29,7 +29,8 @@ class AnomalyDetector(Saved, OutlierMixin, BaseEstimator):
     Parameters
     ----------
     autoencoder : an unfitted `TableAutoencoder` or `SeriesAutoencoder`; default `TableAutoencoder()`.
-    false_alarm_rate : share of normal rows that may be flagged; default 0.01.
+    false_alarm_rate : share of normal rows that may be flagged; default 0.01. It and `threshold` stand before what the
+        autoencoder's own `detection` says.
     threshold : "conformal", "quantile" or "mad"; default "conformal".
 
     Examples
