@@ -62,12 +62,14 @@ def temperatures(parameters: dict[str, str], seed: int) -> list[str]:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--seeds", type=int, default=len(SEEDS))
-    seeds = range(parser.parse_args().seeds)
+    parser.add_argument("--models", nargs="*", choices=MODELS, default=[*MODELS], help="only these models")
+    asked = parser.parse_args()
+    seeds = range(asked.seeds)
     figures, lines = (
         {},
         [f"nyc_taxi: labelled windows (of 5) among the {MOST} highest-scored days; seattle_temps: days named at .01"],
     )
-    for name, parameters in MODELS.items():
+    for name, parameters in ((name, MODELS[name]) for name in asked.models):
         runs = [taxi(parameters, seed) for seed in seeds]
         named = [temperatures(parameters, seed) for seed in seeds]
         figures[name] = {"windows": [run[0] for run in runs], "pca": runs[0][1], "days": named}
@@ -76,7 +78,10 @@ def main() -> None:
             f" PCA-2/5/10 on the same days {list(runs[0][1].values())}"
         ]
         lines += [f"    temperatures: {[len(days) for days in named]} days named, first seed: {', '.join(named[0])}"]
-    save("days", "python benchmarks/days.py", figures, lines)
+    if asked.models == [*MODELS]:
+        save("days", "python benchmarks/days.py", figures, lines)
+    else:
+        print("\n".join(lines))
 
 
 if __name__ == "__main__":

@@ -101,7 +101,8 @@ def test_mixed_is_a_loop_over_columns(order: int, numbers: str) -> None:
             meaning = o.sigmoid()
         else:
             cost, meaning = functional.cross_entropy(o, t.argmax(1), reduction="none"), o.softmax(1)
-        costs.append(cost / cell.baseline)
+        guess = cell.baseline**0.5 if numbers == "absolute" and cell.kind == "number" else cell.baseline
+        costs.append(cost / guess)
         meanings.append(meaning)
     torch.testing.assert_close(loss.cells(output, x), torch.stack(costs, 1))
     torch.testing.assert_close(loss.expectation(output), torch.cat(meanings, 1))
