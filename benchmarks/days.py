@@ -36,8 +36,8 @@ def windows_hit(days: list[str], scores: np.ndarray) -> int:
     )
 
 
-def taxi(parameters: dict[str, str], seed: int) -> tuple[int, dict[int, int]]:
-    """Windows hit by the model, and by PCA of several sizes on the same packed days."""
+def taxi(parameters: dict[str, str], seed: int) -> tuple[int, int, dict[int, int]]:
+    """Windows hit by `detect DATA`, by `fit` and then `detect MODEL`, and by PCA of several sizes on the same days."""
     frame = read(data("nab/data/realKnownCause/nyc_taxi.csv"))
     model = AnomalyDetector(SeriesAutoencoder(**parameters, seed=seed)).fit(frame).model_
     found = model.detect(frame, reasons="none", own=True)
@@ -47,7 +47,7 @@ def taxi(parameters: dict[str, str], seed: int) -> tuple[int, dict[int, int]]:
     for size in (2, 5, 10):
         fitted = PCA(size).fit(flat)
         pca[size] = windows_hit(days, ((fitted.inverse_transform(fitted.transform(flat)) - flat) ** 2).mean(1))
-    return windows_hit(days, found.samples), pca
+    return windows_hit(days, found.samples), windows_hit(days, model.score(found.packed)), pca
 
 
 def temperatures(parameters: dict[str, str], seed: int) -> list[str]:
@@ -72,16 +72,15 @@ def main() -> None:
     for name, parameters in ((name, MODELS[name]) for name in asked.models):
         runs = [taxi(parameters, seed) for seed in seeds]
         named = [temperatures(parameters, seed) for seed in seeds]
-        figures[name] = {"windows": [run[0] for run in runs], "pca": runs[0][1], "days": named}
+        unseen, seen, pca = ([run[place] for run in runs] for place in range(3))
+        figures[name] = {"detect DATA": unseen, "fit, detect MODEL": seen, "pca": pca[0], "days": named}
         lines += [
-            f"  {name}: {mean_spread([run[0] for run in runs])} windows;"
-            f" PCA-2/5/10 on the same days {list(runs[0][1].values())}"
+            f"  {name}: {mean_spread(unseen)} windows by `detect DATA`, {mean_spread(seen)} by `fit`, `detect MODEL`;"
+            f" PCA-2/5/10 on the same days {list(pca[0].values())}",
+            f"    temperatures: {[len(days) for days in named]} days named, first seed: {', '.join(named[0])}",
         ]
-        lines += [f"    temperatures: {[len(days) for days in named]} days named, first seed: {', '.join(named[0])}"]
-    if asked.models == [*MODELS]:
-        save("days", "python benchmarks/days.py", figures, lines)
-    else:
-        print("\n".join(lines))
+    models = "" if asked.models == [*MODELS] else " --models " + " ".join(f"'{name}'" for name in asked.models)
+    save("days", f"python benchmarks/days.py --seeds {asked.seeds}{models}", figures, lines)
 
 
 if __name__ == "__main__":
