@@ -56,7 +56,7 @@ def fit_model(data: Data, plan: Experiment, *, calibrate: bool = True, report: R
     _check_range(packed.samples[kept], plan)
     device = choose_device(plan.training.device)
     trained = _Trained.on(packed.samples, kept, held_out, plan, form.layout, device, report)
-    raw, source = _calibrate(data, form, packed, held_out, trained, plan, calibrate, report)
+    raw, source = _calibrate(form, packed, held_out, trained, plan, calibrate, report)
     combination = Combination.fit(raw)
     calibration = Calibration(combination(raw), source)
     card = {"samples": count, "sha256": digest, "notices": form.notices, "versions": versions()}
@@ -119,7 +119,6 @@ def apart_from(chosen: np.ndarray, packed: Packed) -> np.ndarray:
 
 
 def _calibrate(
-    data: Data,
     form: Format,
     packed: Packed,
     held_out: np.ndarray,
@@ -134,7 +133,7 @@ def _calibrate(
     wanted = out_of_fold and not enough and len(samples) >= _FEWEST
     if wanted and history.stopped != "interrupted":
         try:
-            return _out_of_fold(data, form, packed, trained, plan, report), OUT_OF_FOLD
+            return _out_of_fold(form, packed, trained, plan, report), OUT_OF_FOLD
         except KeyboardInterrupt:
             history.stopped = "interrupted"
             history.notices.append(
@@ -148,9 +147,9 @@ def _calibrate(
 
 
 def _out_of_fold(
-    data: Data, form: Format, packed: Packed, trained: _Trained, plan: Experiment, report: Report | None
+    form: Format, packed: Packed, trained: _Trained, plan: Experiment, report: Report | None
 ) -> np.ndarray:
-    """Raw scores of samples by networks, and scales, not learned on them, each trained for as long as the real one was.
+    """Raw scores of samples by networks not trained on them, each trained for as long as the real one was.
 
     Of every sample, in order, where there are at most 1,000; otherwise of as many folds as make that many.
     """
@@ -164,9 +163,8 @@ def _out_of_fold(
     folds = _folds(packed, count, plan.training.seed)
     for number, fold in enumerate(itertools.islice(folds, rounds), start=1):
         others = apart_from(fold, packed)
-        scaled = form.rescaled(data, others)
-        samples = scaled.pack(data).samples
-        fitted = _Trained.on(samples, others, fold[:0], plan.replace(training=training), scaled.layout, device)
+        samples = packed.samples
+        fitted = _Trained.on(samples, others, fold[:0], plan.replace(training=training), form.layout, device)
         if fitted.history.stopped == "interrupted":
             raise KeyboardInterrupt
         raw[fold] = fitted.scores(samples[fold])
