@@ -195,7 +195,8 @@ class Quantile(Scaler):
             place = torch.where(_taken(points, place + step) <= value, place + step, place)
             step //= 2
         start, end = _taken(points, place), _taken(points, place + 1)
-        between = place - self._rows() + (value - start) / (end - start)
+        # clamped, since dividing by the span of subnormal quantiles may overflow
+        between = place - self._rows() + ((value - start) / (end - start)).clamp(0, 1)
         amid = torch.where(value == start, _taken(self.middles, place), _taken(self.middles, place + 1))
         return torch.where((value == start) | (value == end), amid, between)
 
