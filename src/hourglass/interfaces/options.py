@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 from hourglass.settings import Detection, Settings, Training, option
 
@@ -33,6 +33,9 @@ def said(owner: type[Settings], name: str) -> dict[str, Any]:
 @dataclass(frozen=True, kw_only=True)
 class Request(Settings):
     """What every verb takes."""
+
+    arguments: ClassVar[tuple[str, ...]] = ()
+    """The fields that the command line takes by place, in order; the others are options."""
 
     json: bool = option(False, "print one JSON object on stdout")
     quiet: bool = option(False, "say nothing on stderr but errors")
@@ -75,6 +78,8 @@ class Learning(Labelled):
 class Fit(Learning):
     """`hourglass fit`."""
 
+    arguments = ("data",)
+
     data: str = option(REQUIRED, "file to learn from: CSV, Parquet, NPY, NPZ, ARFF or .ts")
     output: str = option(REQUIRED, "file to write the model to; .safetensors is added where it has no suffix")
     report: str | None = option(None, "write a report to this HTML file")
@@ -83,6 +88,8 @@ class Fit(Learning):
 @dataclass(frozen=True, kw_only=True)
 class Detect(Learning):
     """`hourglass detect`."""
+
+    arguments = ("model", "data")
 
     model: str | None = option(None, "fitted model; without one, an autoencoder is fitted to the data first")
     data: str = option(REQUIRED, "file to search for anomalies; a single file is this one")
@@ -104,6 +111,8 @@ ONLY_FOR_FITTING = {field.name for field in dataclasses.fields(Learning)} - {
 class Convert(Request):
     """`hourglass encode`, `reconstruct` and `denoise`."""
 
+    arguments = ("model", "data")
+
     model: str = option(REQUIRED, "fitted model")
     data: str = option(REQUIRED, "file to put through the model")
     output: str | None = option(None, "file to write: .npy, .npz, .csv or .parquet (default: CSV on stdout)")
@@ -114,6 +123,8 @@ class Convert(Request):
 class Decode(Request):
     """`hourglass decode`."""
 
+    arguments = ("model", "codes")
+
     model: str = option(REQUIRED, "fitted model")
     codes: str = option(REQUIRED, "file of codes, as `hourglass encode` writes them")
     output: str | None = option(None, "file to write: .npy, .npz, .csv or .parquet (default: CSV on stdout)")
@@ -123,6 +134,8 @@ class Decode(Request):
 @dataclass(frozen=True, kw_only=True)
 class Evaluate(Request):
     """`hourglass evaluate`."""
+
+    arguments = ("model", "data")
 
     model: str = option(REQUIRED, "fitted model")
     data: str = option(REQUIRED, "file of labelled rows")
@@ -137,12 +150,16 @@ class Evaluate(Request):
 class Inspect(Request):
     """`hourglass inspect`."""
 
+    arguments = ("model",)
+
     model: str = option(REQUIRED, "fitted model")
 
 
 @dataclass(frozen=True, kw_only=True)
 class Recipes(Request):
     """`hourglass recipes`."""
+
+    arguments = ("recipe",)
 
     recipe: str | None = option(None, "show this recipe as it is written")
 
