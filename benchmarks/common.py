@@ -32,19 +32,23 @@ def mean_spread(values: list[float]) -> str:
     return f"{np.mean(values):.4f} ± {np.std(values):.4f}"
 
 
-def save(name: str, command: str, figures: dict[str, Any], lines: list[str]) -> None:
+def commit() -> str:
+    """The commit that is measured."""
+    words = ["git", "rev-parse", "--short", "HEAD"]
+    return subprocess.run(words, cwd=ROOT, capture_output=True, text=True).stdout.strip()
+
+
+def save(name: str, command: str, figures: dict[str, Any], lines: list[str], quiet: bool = False) -> None:
     """Print a result and keep it, with machine, versions and commit, for `docs/figures.md`."""
-    commit = subprocess.run(
-        ["git", "rev-parse", "--short", "HEAD"], cwd=ROOT, capture_output=True, text=True
-    ).stdout.strip()
     machine = f"{os.cpu_count()} cores, {platform.machine()}, {torch.get_num_threads()} threads"
     packages = {name: version(name) for name in ("torch", "numpy", "scikit-learn", "pyarrow")}
     record = {
         "command": command,
         "machine": machine,
         "versions": {"python": platform.python_version(), **packages},
-        "commit": commit,
+        "commit": commit(),
     }
     RESULTS.mkdir(exist_ok=True)
     (RESULTS / f"{name}.json").write_text(json.dumps({**record, "figures": figures, "lines": lines}, indent=1) + "\n")
-    print("\n".join(lines))
+    if not quiet:
+        print("\n".join(lines))

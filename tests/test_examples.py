@@ -11,6 +11,7 @@ EXAMPLES = Path(__file__).resolve().parents[1] / "examples"
 FOUND = {
     "odd_rows.py": ["row 0: p = 0.", "normal", "row 1: p = 0.0", "odd: goods is tea, expected gold"],
     "odd_days.py": ["the oddest day is 2026-02-10"],
+    "new_samples.py": ["prior normal: log density", "prior mixture: log density"],
     "features.py": ["best code: 16 numbers, accuracy 0.8"],
 }
 

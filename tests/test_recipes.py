@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from torch import nn
 
-from hourglass import SeriesAutoencoder, TableAutoencoder, recipes
+from hourglass import ImageAutoencoder, SeriesAutoencoder, TableAutoencoder, recipes
 from hourglass.core.fitting import fit_model
 from hourglass.core.kinds import Experiment, build
 from hourglass.core.model import Autoencoder
@@ -31,7 +31,17 @@ SCHEDULES = {  # epochs, batch size
     "digits-64": (50, 256),
     "digits-sigmoid": (5, 256),
     "digits-deep": (20, 256),
+    "digits-conv": (10, 128),
+    "digits-variational": (30, 128),
 }
+SYSTEMS = {
+    **{"daily-profile": 1, "ecg": 2, "compact": 3, "digits-64": 4, "digits-sigmoid": 5, "digits-deep": 6},
+    **{"digits-conv": 7, "digits-variational": 8, "denoising-gaussian": 9, "denoising-salt-pepper": 10},
+    **{"denoising-masking": 11, "sparse": 13, "contractive": 14, "stacked": 15, "features-for-supervision": 16},
+    **{"defects": 17, "adversarial": 18},
+}
+SHAPES = {"table": (30,), "series": (140, 1), "image": (1, 28, 28)}
+ESTIMATORS = {"table": TableAutoencoder, "series": SeriesAutoencoder, "image": ImageAutoencoder}
 
 
 def planned(name: str) -> Experiment:
@@ -39,8 +49,8 @@ def planned(name: str) -> Experiment:
 
 
 def built(name: str) -> Autoencoder:
-    size = WIDTHS[name][0]
-    return build(planned(name), Layout((size, 1) if planned(name).modality == "series" else (size,)))
+    shape = (72, 1) if name == "daily-profile" else SHAPES[planned(name).modality]
+    return build(planned(name), Layout(shape))
 
 
 def layers(network: Autoencoder, kind: type[nn.Module] = nn.Linear) -> list[Any]:
@@ -48,16 +58,16 @@ def layers(network: Autoencoder, kind: type[nn.Module] = nn.Linear) -> list[Any]
 
 
 def test_there_is_a_recipe_for_each_system_reproduced_so_far() -> None:
-    assert recipes.names() == ["daily-profile", "ecg", "compact", "digits-64", "digits-sigmoid", "digits-deep"]
-    systems = [recipes.load(name)["system"] for name in recipes.names()]
-    assert systems == sorted(systems)
+    assert {name: recipes.load(name)["system"] for name in recipes.names()} == SYSTEMS
+    assert recipes.names() == list(SYSTEMS)
 
 
 @pytest.mark.parametrize("name", recipes.names())
 def test_a_recipe_says_what_it_is_for(name: str) -> None:
     recipe = recipes.load(name)
     assert recipe["name"] == name
-    assert list(recipe) == ["name", "system", "title", "data", "figure", "experiment"]
+    keys = ["name", "measured", "system", "title", "data", "figure", "experiment"]
+    assert list(recipe) == keys + (["pipeline"] if name in ("stacked", "features-for-supervision") else [])
     assert all(len(recipe[key]) > 5 for key in ("title", "data", "figure"))
 
 
@@ -67,13 +77,13 @@ def test_a_recipe_opens_with_a_sentence(name: str) -> None:
     assert re.match(r"# [A-Z][^\n]{20,}\.\n", text)
 
 
-@pytest.mark.parametrize("name", recipes.names())
+@pytest.mark.parametrize("name", WIDTHS)
 def test_the_layers_are_those_of_the_system(name: str) -> None:
     linear = layers(built(name))
     assert (linear[0].in_features, *(layer.out_features for layer in linear)) == WIDTHS[name]
 
 
-@pytest.mark.parametrize("name", recipes.names())
+@pytest.mark.parametrize("name", SCHEDULES)
 def test_training_is_as_the_system_states_it(name: str) -> None:
     training = planned(name).training
     assert (training.epochs, training.batch_size) == SCHEDULES[name]
@@ -91,7 +101,7 @@ def test_a_recipe_survives_json(name: str) -> None:
 
 @pytest.mark.parametrize("name", recipes.names())
 def test_an_estimator_takes_a_recipe_by_name(name: str) -> None:
-    estimator = {"table": TableAutoencoder, "series": SeriesAutoencoder}[planned(name).modality]
+    estimator = ESTIMATORS[planned(name).modality]
     assert estimator(recipe=name).plan() == planned(name)
     assert estimator(recipe=name, epochs=3).plan().training == planned(name).training.replace(epochs=3)
 
@@ -105,15 +115,33 @@ def test_a_daily_profile_drops_units_after_both_encoder_layers_only() -> None:
     assert planned("daily-profile").format.window == "1d"
 
 
-@pytest.mark.parametrize("name", ["daily-profile", "ecg", "digits-64", "digits-sigmoid", "digits-deep"])
+@pytest.mark.parametrize("name", ["daily-profile", "ecg", "digits-64", "digits-sigmoid", "digits-deep", "digits-conv"])
 def test_what_lies_between_0_and_1_comes_out_of_a_sigmoid(name: str) -> None:
     assert isinstance(list(built(name).decoder.modules())[-1], nn.Sigmoid)
-    assert planned(name).format.scaling == "min-max"
+    assert planned(name).format.scaling == ("unit" if planned(name).modality == "image" else "min-max")
+
+
+@pytest.mark.parametrize("name", ["denoising-gaussian", "features-for-supervision"])
+@pytest.mark.parametrize("modality", ESTIMATORS)
+def test_a_recipe_without_a_modality_takes_them_all(name: str, modality: str) -> None:
+    assert ESTIMATORS[modality](recipe=name).plan().modality == modality
+
+
+def test_convolutional_digits_have_the_layers_of_the_system() -> None:
+    found = [(layer.in_channels, layer.out_channels) for layer in layers(built("digits-conv"), nn.Conv2d)]
+    assert found == [(1, 16), (16, 8), (8, 8), (8, 16), (16, 1)]
+
+
+def test_variational_digits_have_two_heads_and_the_full_bound() -> None:
+    network, plan = built("digits-variational"), planned("digits-variational")
+    widths = [(layer.in_features, layer.out_features) for layer in layers(network)]
+    assert widths == [(784, 256), (256, 4), (2, 256), (256, 784)]
+    assert (plan.bottleneck.beta, plan.bottleneck.warm_up, plan.loss.name) == (1.0, 0.0, "bernoulli")
 
 
 def test_one_scale_for_all_values_where_all_are_of_one_kind() -> None:
-    over = {name: planned(name).format.over for name in recipes.names()}
-    assert over == dict.fromkeys(over, "all") | {"daily-profile": "channel", "compact": "column"}
+    over = {name: planned(name).format.over for name in ("daily-profile", "ecg", "compact")}
+    assert over == {"daily-profile": "channel", "ecg": "all", "compact": "column"}
 
 
 def test_first_weights_of_the_deep_digits_are_normal() -> None:
@@ -132,14 +160,16 @@ def test_the_compact_network_pays_for_its_code() -> None:
 def test_a_recipe_learns(name: str) -> None:
     random = np.random.default_rng(0)
     plan = planned(name)
-    plan = plan.replace(training=plan.training.replace(epochs=2, batch_size=16))
+    plan = plan.replace(training=plan.training.replace(epochs=8, batch_size=16, validation=0.0))
+    if name in ("digits-conv", "defects"):
+        plan = plan.replace(format=plan.format.replace(size=(4, 5)))
     data: np.ndarray = random.normal(size=(40, 1)) * random.normal(size=(1, 20)) + 0.1 * random.normal(size=(40, 20))
     if plan.modality == "series":
         plan = plan.replace(format=plan.format.replace(window="row"))
     model = fit_model(data, plan, calibrate=False)
     assert np.isfinite(model.detect(data).rows.score).all()
-    first, last = (sum(terms.values()) for terms in model.history.training)
-    assert last < first
+    errors = [terms["reconstruction"] for terms in model.history.training]
+    assert errors[-1] < errors[0]
 
 
 @pytest.mark.parametrize(("name", "words"), [("daily-profil", "did you mean 'daily-profile'"), ("qqq", "known: .*ecg")])

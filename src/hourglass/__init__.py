@@ -15,17 +15,35 @@ from hourglass._version import __version__ as __version__
 if TYPE_CHECKING:
     from hourglass.core.checkpoints import load_model
     from hourglass.core.fitted import FittedModel
-    from hourglass.estimators.anomaly import AnomalyDetector, load
-    from hourglass.estimators.modalities import SeriesAutoencoder, TableAutoencoder
+    from hourglass.estimators.anomaly import AnomalyDetector
+    from hourglass.estimators.finetuning import AutoencoderClassifier, AutoencoderRegressor
+    from hourglass.estimators.generation import Generator
+    from hourglass.estimators.loading import load
+    from hourglass.estimators.modalities import ImageAutoencoder, SeriesAutoencoder, TableAutoencoder
 
-__all__ = ["AnomalyDetector", "FittedModel", "SeriesAutoencoder", "TableAutoencoder", "load", "load_model"]
+__all__ = [
+    "AnomalyDetector",
+    "AutoencoderClassifier",
+    "AutoencoderRegressor",
+    "FittedModel",
+    "Generator",
+    "ImageAutoencoder",
+    "SeriesAutoencoder",
+    "TableAutoencoder",
+    "load",
+    "load_model",
+]
 
 _HOMES = {
     "AnomalyDetector": "estimators.anomaly",
+    "AutoencoderClassifier": "estimators.finetuning",
+    "AutoencoderRegressor": "estimators.finetuning",
     "FittedModel": "core.fitted",
+    "Generator": "estimators.generation",
+    "ImageAutoencoder": "estimators.modalities",
     "SeriesAutoencoder": "estimators.modalities",
     "TableAutoencoder": "estimators.modalities",
-    "load": "estimators.anomaly",
+    "load": "estimators.loading",
     "load_model": "core.checkpoints",
 }
 

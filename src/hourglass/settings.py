@@ -138,6 +138,18 @@ class Training(Settings):
 
 
 @dataclass(frozen=True)
+class Tuning(Settings):
+    """How labels teach a fitted autoencoder: a new layer on its code, and the encoder below it."""
+
+    name: ClassVar[str] = "tuning"
+
+    freeze: bool = option(False, "leave the encoder as it is: only the layer on its codes learns")
+    encoder_rate: float = option(0.1, "the encoder's share of the learning rate", low=0, high=1)
+    warm_up: float = option(0.1, "share of training before which the encoder stands still", low=0, high=1)
+    corrupt: bool = option(False, "corrupt samples in training, as they were when the autoencoder was trained")
+
+
+@dataclass(frozen=True)
 class Detection(Settings):
     """How odd a row must be to be called an anomaly."""
 
@@ -148,7 +160,8 @@ class Detection(Settings):
         "conformal", "rule that turns held-out scores into a threshold", choices=("conformal", "quantile", "mad")
     )
     scorers: tuple[str, ...] | None = option(
-        None, "what is measured: error, masked-cell, neighbours (default: by kind)"
+        None,
+        "what is measured: error, masked-cell, neighbours, patches, reconstruction-probability (default: by kind)",
     )
     folds: int | None = option(
         None,

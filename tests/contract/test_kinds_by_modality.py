@@ -14,6 +14,7 @@ from hourglass.core.fitting import fit_model
 from hourglass.core.kinds import KINDS, experiment
 from hourglass.data.formats import Data
 from hourglass.data.samples import Frame
+from hourglass.errors import UsageError
 from hourglass.settings import Training
 
 ROWS = 90
@@ -54,17 +55,44 @@ def windows_as_rows() -> np.ndarray:
     return one_channel()[: 45 * 10].reshape(45, 10)
 
 
+def pictures() -> np.ndarray:
+    """A bright disc somewhere on a dark ground, as bytes."""
+    row, column = np.random.default_rng(4).uniform(2, 6, size=(2, 45, 1, 1))
+    distance = np.hypot(np.arange(9)[:, None] - row, np.arange(8) - column)
+    return np.clip(255 * (3 - distance), 0, 255).astype(np.uint8)
+
+
 DATA: dict[str, tuple[str, Data]] = {
     "table with missing": ("table", table_with_missing()),
     "mixed table": ("table", mixed_table()),
     "one channel": ("series", one_channel()),
     "channels with times": ("series", channels_with_times()),
     "windows as rows": ("series", windows_as_rows()),
+    "pictures": ("image", pictures()),
 }
 Fitted = tuple[FittedModel, Data]
+DIMENSIONS = {"table": 1, "series": 2, "image": 3}
+"""Of a packed sample: what a network can take goes by them."""
 
 
-@pytest.fixture(scope="module", params=[(kind, name) for name in DATA for kind in KINDS], ids=" on ".join)
+def takes(kind: str, name: str) -> bool:
+    """Whether the kind's network can take the data called `name`."""
+    modality = DATA[name][0]
+    return DIMENSIONS[modality] in experiment(modality, kind).network.takes
+
+
+PAIRS = [(kind, name) for name in DATA for kind in KINDS]
+
+
+@pytest.mark.parametrize(("kind", "name"), [pair for pair in PAIRS if not takes(*pair)])
+def test_data_that_a_network_cannot_take_are_refused_by_name(kind: str, name: str) -> None:
+    modality, data = DATA[name]
+    plan = experiment(modality, kind)
+    with pytest.raises(UsageError, match=f"{plan.network.name}.*takes.*the data are.*{modality}"):
+        fit_model(data, plan, calibrate=False)
+
+
+@pytest.fixture(scope="module", params=[pair for pair in PAIRS if takes(*pair)], ids=" on ".join)
 def fitted(request: pytest.FixtureRequest) -> Fitted:
     kind, name = request.param
     modality, data = DATA[name]
@@ -111,6 +139,17 @@ def test_every_row_gets_a_score_a_p_value_and_every_sample_its_reasons(fitted: F
         assert sum(reason.share for reason in reasons) <= 1 + 1e-6
 
 
+def test_new_samples_and_ways_between_old_ones_have_the_form_of_the_data(fitted: Fitted) -> None:
+    model, data = fitted
+    way = model.interpolate(data, steps=2)
+    for made, count in ((model.generate(12, seed=1), 12), (way, 2 * len(model.encode(data)) - 2)):
+        assert len(made) == count
+        if isinstance(made, pa.Table):
+            assert not any(column.null_count for column in made.columns)
+        else:
+            assert np.isfinite(made).all()
+
+
 def test_a_saved_model_gives_the_same_bits(fitted: Fitted, tmp_path: Path) -> None:
     model, data = fitted
     loaded = load_model(save_model(model, tmp_path / "model.safetensors"))
@@ -124,3 +163,5 @@ def test_a_saved_model_gives_the_same_bits(fitted: Fitted, tmp_path: Path) -> No
     assert same[0].equals(same[1]) if isinstance(same[0], pa.Table) else np.array_equal(*same)
     assert loaded.experiment == model.experiment
     assert loaded.history == model.history
+    made = loaded.generate(9, seed=2), model.generate(9, seed=2)
+    assert made[0].equals(made[1]) if isinstance(made[0], pa.Table) else np.array_equal(*made)

@@ -1,56 +1,21 @@
-"""A part from outside the package, with an opponent of its own: the one loop trains both.
+"""The penalty with an opponent of its own: the one loop trains both, and knows nothing of either."""
 
-An adversarial autoencoder (Makhzani et al. 2015): a judge learns to tell codes from draws of N(0, I), and the encoder
-is paid for fooling it. Here it takes a settings class and a module; `train` and `Autoencoder` know nothing of it.
-"""
-
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import pytest
 import torch
-from torch import Tensor, nn
-from torch.nn.functional import softplus
+from torch import Tensor
+from torch.nn.functional import binary_cross_entropy_with_logits
 
-from hourglass.core.bottlenecks import Plain
+from hourglass.core.bottlenecks import Gaussian, Plain
 from hourglass.core.kinds import Experiment, build, experiment
-from hourglass.core.model import Autoencoder, Trace
+from hourglass.core.matching import Adversary
+from hourglass.core.model import Autoencoder
 from hourglass.core.networks.dense import Dense
 from hourglass.core.penalties import Penalty
 from hourglass.core.training import History, train
 from hourglass.data.samples import Layout
-from hourglass.settings import Training, option
-
-
-@dataclass(frozen=True)
-class Adversary(Penalty):
-    """Codes are made to look like draws of N(0, I) to a judge that is trained to tell them apart."""
-
-    name = "test-adversary"
-    weight: float = option(0.1, "what the term is multiplied by", low=0)
-    width: int = option(32, "units in each of the judge's two hidden layers", low=1)
-
-    def build(self, code: int, cells: int) -> nn.Module:
-        return _Adversary(self, code)
-
-
-class _Adversary(nn.Module):
-    def __init__(self, settings: Adversary, code: int) -> None:
-        super().__init__()
-        self.name, self.weight, width = settings.name, settings.weight, settings.width
-        self.judge = nn.Sequential(
-            nn.Linear(code, width), nn.ReLU(), nn.Linear(width, width), nn.ReLU(), nn.Linear(width, 1)
-        )
-        """Log-odds that a code was drawn from N(0, I)."""
-
-    def forward(self, model: Autoencoder, trace: Trace, generator: torch.Generator | None) -> Tensor:
-        """The encoder's side: the judge should take its codes for drawn ones."""
-        return self.weight * softplus(-self.judge(trace.code.value)).mean()
-
-    def opponent_terms(self, model: Autoencoder, x: Tensor, generator: torch.Generator | None) -> dict[str, Tensor]:
-        """The judge's side; codes are detached, so that it cannot move the encoder."""
-        codes = model.encode(x).detach()
-        drawn = torch.randn(codes.shape, generator=generator)
-        return {"judge": softplus(-self.judge(drawn)).mean() + softplus(self.judge(codes)).mean()}
+from hourglass.settings import Training
 
 
 def samples(rows: int = 600) -> Tensor:
@@ -111,7 +76,7 @@ def test_an_opponent_that_gets_better_does_not_end_the_training_early() -> None:
 
 def test_the_history_logs_both_sides(adversarial: tuple[Autoencoder, History]) -> None:
     _, history = adversarial
-    assert all(list(epoch) == ["reconstruction", "test-adversary", "judge"] for epoch in history.training)
+    assert all(list(epoch) == ["reconstruction", "adversary", "judge"] for epoch in history.training)
 
 
 def test_each_player_owns_its_own_weights_and_moves_no_other() -> None:
@@ -133,7 +98,7 @@ def test_the_judge_learns_by_its_own_objective_only() -> None:
     torch.manual_seed(0)
     fresh = build(plan(Adversary(weight=0.0)), Layout((8,)))
     assert history.training[-1]["judge"] < history.training[0]["judge"]
-    assert not torch.equal(idle.penalties[0].judge[0].weight, fresh.penalties[0].judge[0].weight)
+    assert not torch.equal(idle.penalties[0].judge[-1].weight, fresh.penalties[0].judge[-1].weight)
 
 
 def test_the_best_weights_hold_both_players() -> None:
@@ -143,8 +108,23 @@ def test_the_best_weights_hold_both_players() -> None:
     seen: list[Tensor] = []
 
     def remember(epoch: int, epochs: int, terms: dict[str, float]) -> None:
-        seen.append(model.penalties[0].judge[0].weight.detach().clone())
+        seen.append(model.penalties[0].judge[-1].weight.detach().clone())
 
     history = train(model, samples()[:500], replace(SETTINGS, epochs=10), samples()[500:], remember)
-    assert torch.equal(model.penalties[0].judge[0].weight, seen[history.best_epoch - 1])
+    assert torch.equal(model.penalties[0].judge[-1].weight, seen[history.best_epoch - 1])
     assert len({each.sum().item() for each in seen}) == 10
+
+
+def test_the_judge_sees_codes_as_the_encoder_is_judged_by() -> None:
+    """Drawn, not their means: else it would learn to tell how narrow means lie, which the encoder is not paid for."""
+    torch.manual_seed(0)
+    model = build(plan(Adversary(layers=(8,))).replace(bottleneck=Gaussian(size=2)), Layout((8,)))
+    x, judge = samples()[:20], model.penalties[0].judge
+    generator = torch.Generator().manual_seed(5)
+    codes = model(x, corrupt=True, generator=generator).code.value
+    drawn = torch.randn(codes.shape, generator=generator)
+    odds = torch.cat([judge(drawn), judge(codes)])
+    truth = torch.cat([torch.ones(20, 1), torch.zeros(20, 1)])
+    expected = 2 * binary_cross_entropy_with_logits(odds, truth)
+    (term,) = model.players()[1].terms(x, torch.Generator().manual_seed(5)).values()
+    torch.testing.assert_close(term, expected)

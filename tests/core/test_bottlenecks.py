@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch.distributions import Normal, kl_divergence
 
-from hourglass.core.bottlenecks import Bottleneck, Gaussian, Plain, TopK, kl_to_standard_normal
+from hourglass.core.bottlenecks import Bottleneck, Gaussian, Plain, TopK
 from hourglass.errors import UsageError
 
 
@@ -20,11 +20,6 @@ def expected_kl(heads: torch.Tensor) -> torch.Tensor:
     """KL to N(0, 1) of each number, by torch."""
     mean, log_variance = heads.chunk(2, 1)
     return kl_divergence(Normal(mean, (0.5 * log_variance).exp()), Normal(0.0, 1.0))
-
-
-def test_kl_is_that_of_torch_distributions() -> None:
-    heads = 3 * hidden()
-    torch.testing.assert_close(kl_to_standard_normal(*heads.chunk(2, 1)), expected_kl(heads))
 
 
 def test_gaussian_term_is_the_kl_of_a_sample_a_cell() -> None:
@@ -75,6 +70,30 @@ def test_drawn_codes_pass_gradients_to_both_heads_and_repeat_with_the_seed() -> 
     assert not torch.equal(code, module(heads, seeded(5)).value)
 
 
+def test_several_draws_stand_next_to_each_other_and_cost_their_log_ratio_a_cell() -> None:
+    code = Gaussian(beta=2.0, warm_up=0.0, draws=4).build(3, cells=5)(hidden(), seeded())
+    mean, log_variance = hidden().repeat_interleave(4, 0).chunk(2, 1)
+    q, p = Normal(mean, (0.5 * log_variance).exp()), Normal(0.0, 1.0)
+    assert code.value.shape == (200, 3)
+    assert code.draws == 4
+    ratio = (q.log_prob(code.value) - p.log_prob(code.value)).sum(1)
+    torch.testing.assert_close(code.cost, 2.0 * ratio / 5)
+    torch.testing.assert_close(code.terms["kl"], 2.0 * ratio.mean() / 5)
+    assert len({tuple(row) for row in code.value.tolist()}) == 200
+
+
+def test_several_draws_are_for_training_only() -> None:
+    code = Gaussian(draws=4).build(3, 1)(hidden(), None)
+    assert torch.equal(code.value, hidden()[:, :3])
+    assert code.draws == 1
+    assert code.cost is None
+
+
+def test_free_bits_of_several_draws_are_refused() -> None:
+    with pytest.raises(UsageError, match="free_bits=0 or draws=1"):
+        Gaussian(free_bits=0.1, draws=2).build(3, 1)
+
+
 @pytest.mark.parametrize("wild", [-1e4, 1e4])
 def test_a_wild_log_variance_stays_finite_and_is_still_pulled_back(wild: float) -> None:
     heads = torch.tensor([[0.0, wild]], requires_grad=True)
@@ -95,6 +114,12 @@ def test_top_k_keeps_exactly_the_k_largest_and_their_gradient(k: int) -> None:
     assert torch.equal(code, torch.where(kept, heads, 0.0))
     (gradient,) = torch.autograd.grad(code.sum(), heads)
     assert torch.equal(gradient, kept.double())
+
+
+def test_top_k_says_what_was_offered_and_projects_codes() -> None:
+    module = TopK(k=2).build(6, 1)
+    assert torch.equal(module(hidden(), None).offered, hidden())
+    assert torch.equal(module.project(hidden()), module(hidden(), None).value)
 
 
 @pytest.mark.parametrize(("size", "kept"), [(1, 1), (2, 1), (5, 2), (32, 8)])

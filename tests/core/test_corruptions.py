@@ -5,8 +5,10 @@ import torch
 from torch import Tensor
 
 from hourglass.core.corruptions import (
+    Blocks,
     Corruption,
     GaussianNoise,
+    HiddenPatches,
     Masking,
     NoCorruption,
     SaltAndPepper,
@@ -14,10 +16,14 @@ from hourglass.core.corruptions import (
     ToldMasking,
 )
 from hourglass.data.samples import Cell, Layout
+from hourglass.errors import UsageError
 
 LAYOUT = Layout((8,), (Cell("a"), Cell("town", "category", 4), Cell("paid", "flag"), Cell("size", "category", 2)))
-EVERY = [NoCorruption(), GaussianNoise(), SaltAndPepper(), Masking(), ToldMasking(), Swap()]
-PICTURE = Layout((1, 20, 10))
+PICTURE, SERIES = Layout((1, 20, 10)), Layout((30, 2))
+ANYWHERE = [NoCorruption(), GaussianNoise(), SaltAndPepper(), Masking(), ToldMasking(), Swap()]
+ORDERED = [HiddenPatches(), Blocks()]
+CASES = [(settings, layout) for settings in ANYWHERE for layout in (LAYOUT, PICTURE)]
+CASES += [(settings, layout) for settings in ORDERED for layout in (SERIES, PICTURE)]
 
 
 def samples(layout: Layout = LAYOUT, rows: int = 2_000) -> Tensor:
@@ -37,8 +43,7 @@ def assert_share(changed: Tensor, rate: float) -> None:
     assert abs(changed.float().mean().item() - rate) <= bound
 
 
-@pytest.mark.parametrize("settings", EVERY, ids=lambda part: part.name)
-@pytest.mark.parametrize("layout", [LAYOUT, PICTURE], ids=["table", "picture"])
+@pytest.mark.parametrize(("settings", "layout"), CASES, ids=lambda each: getattr(each, "name", None) or str(each.shape))
 def test_a_seed_repeats_it_and_nothing_else_is_touched(settings: Corruption, layout: Layout) -> None:
     state = torch.get_rng_state()
     x, seen, hidden = corrupted(settings, layout, seed=3)
@@ -120,8 +125,59 @@ def test_salt_and_pepper_jump_to_given_values() -> None:
     assert set(seen[seen != x].tolist()) == {-7.0, 7.0}
 
 
-@pytest.mark.parametrize("settings", EVERY, ids=lambda part: part.name)
+def test_hidden_patches_are_whole_and_as_many_in_each_sample() -> None:
+    x, seen, hidden = corrupted(HiddenPatches(patch=5, rate=0.25, plain=0.3), PICTURE)
+    assert hidden is not None
+    assert torch.equal(seen, torch.where(hidden, 0.0, x))
+    patches = hidden.reshape(-1, 4, 5, 2, 5).transpose(2, 3).reshape(-1, 8, 25)
+    assert (patches.all(2) == patches.any(2)).all()
+    counts = patches.all(2).sum(1)
+    assert set(counts.tolist()) == {0, 2}
+    assert_share(counts == 0, 0.3)
+    for patch in range(8):
+        assert_share(patches[:, patch, 0], 0.7 * 0.25)
+
+
+def test_hidden_stretches_hide_every_channel() -> None:
+    _, _, hidden = corrupted(HiddenPatches(patch=10, rate=0.4, plain=0.0), SERIES)
+    assert hidden is not None
+    stretches = hidden.reshape(-1, 3, 20)
+    assert (stretches.all(2) == stretches.any(2)).all()
+    assert (stretches.all(2).sum(1) == 1).all()
+
+
+@pytest.mark.parametrize("rate", [0.0, 1.0])
+def test_at_least_one_patch_stays(rate: float) -> None:
+    _, _, hidden = corrupted(HiddenPatches(patch=10, rate=rate, plain=0.0), SERIES)
+    assert hidden is not None
+    assert (hidden.flatten(1).sum(1) == rate * 40).all()  # two of three patches, of 20 numbers each
+
+
+@pytest.mark.parametrize(("layout", "sides"), [(SERIES, (15, 2)), (PICTURE, (14, 7))], ids=["series", "picture"])
+def test_blocks_are_one_rectangle_anywhere(layout: Layout, sides: tuple[int, int]) -> None:
+    x, seen, _ = corrupted(Blocks(share=0.5), layout)
+    blank = (seen == 0).squeeze(1)
+    assert torch.equal(seen[seen != 0], x[seen != 0])
+    rows, columns = blank.any(2), blank.any(1)
+    assert (rows.sum(1) == sides[0]).all()
+    assert (columns.sum(1) == sides[1]).all()
+    assert torch.equal(blank, rows[:, :, None] & columns[:, None, :])
+    starts = rows.to(torch.uint8).argmax(1)
+    last = blank.shape[1] - sides[0]
+    assert ((rows.flip(1).to(torch.uint8).argmax(1) + starts) == last).all()  # in one piece
+    for start in range(last + 1):
+        assert_share(starts == start, 1 / (last + 1))
+
+
+@pytest.mark.parametrize("settings", ORDERED, ids=lambda part: part.name)
+def test_a_table_has_no_stretches_to_hide(settings: Corruption) -> None:
+    with pytest.raises(UsageError, match=f"{settings.name}.*takes series or pictures"):
+        settings.build(LAYOUT)
+
+
+@pytest.mark.parametrize("settings", [*ANYWHERE, *ORDERED], ids=lambda part: part.name)
 def test_one_sample_of_one_number_works(settings: Corruption) -> None:
-    seen, _ = settings.build(Layout((1,)))(torch.ones(1, 1), torch.Generator().manual_seed(0))
-    assert seen.shape == (1, 1)
+    shape = (1, 1) if settings in ORDERED else (1,)
+    seen, _ = settings.build(Layout(shape))(torch.ones(1, *shape), torch.Generator().manual_seed(0))
+    assert seen.shape == (1, *shape)
     assert torch.isfinite(seen).all()

@@ -9,6 +9,7 @@ from torch import nn
 
 from hourglass.core.networks.dense import Dense
 from hourglass.data.samples import Layout
+from hourglass.errors import UsageError
 
 
 def linears(module: nn.Module) -> list[tuple[int, int]]:
@@ -117,3 +118,19 @@ def test_dropout_is_for_training_only(in_decoder: bool) -> None:
 def test_dropout_spares_the_code() -> None:
     encoder, _ = built(Dense(layers=(40,), dropout=0.9))
     assert (encoder(torch.randn(100, 10), None) != 0).all()
+
+
+def test_the_columns_of_a_decoder_of_unit_norm_have_length_1_whatever_its_weights() -> None:
+    _, decoder = built(Dense(layers=(40,), unit_norm=True))
+    last = decoder.stack[-1]  # type: ignore[index]
+    with torch.no_grad():
+        last.weight.mul_(7.0)  # type: ignore[union-attr,operator]
+    hidden = torch.eye(40)
+    columns = last(hidden) - last(0 * hidden)  # type: ignore[operator]
+    torch.testing.assert_close(columns.norm(dim=1), torch.ones(40))
+    assert set(decoder.state_dict()) == set(built(Dense(layers=(40,)))[1].state_dict())
+
+
+def test_a_decoder_is_not_both_tied_and_of_unit_norm() -> None:
+    with pytest.raises(UsageError, match="both tied and of unit norm"):
+        built(Dense(layers=(40,), unit_norm=True, tied=True))

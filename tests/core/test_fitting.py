@@ -31,7 +31,7 @@ def planned(modality: str = "table", kind: str = "plain", **changes: object) -> 
 
 
 def samples(count: int, ordered: bool = False, overlap: int = 0) -> Packed:
-    return Packed(np.zeros((count, 1), dtype=np.float32), object() if ordered else None, overlap=overlap)
+    return Packed(np.zeros((count, 1), dtype=np.float32), overlap=overlap, ordered=ordered)
 
 
 @pytest.mark.parametrize("ordered", [False, True])
@@ -66,6 +66,67 @@ def test_folds_share_no_sample_and_neighbours_stay_together_where_samples_overla
         assert {len(fold) for fold in folds} == {4, 5}
     assert all((np.diff(fold) == 1).all() for fold in folds)
     assert any((np.diff(fold) > 1).any() for fold in _folds(samples(23), 5, 0))
+
+
+# Rows that are made of several samples
+
+
+def tiles(*counts: int) -> Packed:
+    groups = np.repeat(np.arange(len(counts)), counts)
+    return Packed(np.zeros((len(groups), 1), dtype=np.float32), groups=groups)
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_the_tiles_of_a_picture_are_held_out_together(seed: int) -> None:
+    packed = tiles(*range(1, 21))
+    kept, out = split(packed, 0.2, seed)
+    groups = packed.groups
+    assert groups is not None
+    assert len(np.unique(groups[out])) == 4
+    assert not set(groups[out]) & set(groups[kept])
+    assert sorted([*kept, *out]) == list(range(210))
+
+
+def test_the_tiles_of_a_picture_are_of_one_fold() -> None:
+    packed = tiles(3, 1, 4, 1, 5, 9, 2)
+    folds = list(_folds(packed, 3, 0))
+    assert packed.groups is not None
+    owners = [set(packed.groups[fold]) for fold in folds]
+    assert sorted(len(each) for each in owners) == [2, 2, 3]
+    assert sorted(np.concatenate(folds).tolist()) == list(range(25))
+
+
+def bright(pictures: int, seed: int = 0) -> np.ndarray:
+    """Grey pictures of 6 x 9 pixels, each a ramp of its own steepness."""
+    steepness = np.random.default_rng(seed).uniform(5, 25, (pictures, 1, 1))
+    return (np.broadcast_to(np.arange(9), (pictures, 6, 9)) * steepness).astype(np.uint8)
+
+
+@pytest.mark.parametrize(("rate", "source", "scores"), [(0.2, HELD_OUT, 8), (0.01, OUT_OF_FOLD, 20)])
+def test_a_picture_is_calibrated_by_its_oddest_tile(rate: float, source: str, scores: int) -> None:
+    training = QUICK.replace(validation=0.4)
+    plan = planned("image", training=training, detection=Detection(rate, folds=4))
+    model = fit_model(bright(20), plan.replace(format=plan.format.replace(tile=3)))
+    assert model.calibration.source == source
+    assert model.calibration.scores.shape == (scores,)
+    packed = model.format.pack(bright(20))
+    by_tile = model.score(packed).reshape(20, 6)
+    found = model.detect(bright(20))
+    np.testing.assert_array_equal(found.rows.score, by_tile.max(axis=1))
+    assert found.samples.shape == (120,)
+    own = model.detect(bright(20), own=True)
+    if source == OUT_OF_FOLD:
+        np.testing.assert_array_equal(own.rows.score, model.calibration.scores)
+    else:
+        out = split(packed, 0.4, 0)[1]
+        own_scores = by_tile[np.unique(out // 6)].max(axis=1)
+        np.testing.assert_allclose(np.sort(model.calibration.scores), np.sort(own_scores), rtol=1e-6)
+
+
+def test_one_picture_is_too_few_however_many_tiles_it_has() -> None:
+    plan = planned("image")
+    with pytest.raises(DataError, match="got 1 sample"):
+        fit_model(bright(1), plan.replace(format=plan.format.replace(tile=3)))
 
 
 # Where the calibration comes from

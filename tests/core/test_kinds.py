@@ -57,8 +57,17 @@ DATA: dict[str, tuple[str, Data]] = {
 }
 
 
-@pytest.mark.parametrize("data", DATA)
-@pytest.mark.parametrize("kind", [*KINDS, "denoising+variational", "sparse+contractive"])
+COMPOSED = ["denoising+variational", "sparse+contractive", "denoising+convolutional", "convolutional+variational"]
+
+
+def taking(dimensions: int) -> list[str]:
+    """The kinds whose network takes samples of so many dimensions: 1 for tables, 2 for windows."""
+    return [kind for kind in [*KINDS, *COMPOSED] if dimensions in experiment(kind=kind).network.takes]
+
+
+@pytest.mark.parametrize(
+    ("kind", "data"), [(kind, data) for data in DATA for kind in taking(2 if data == "windows" else 1)]
+)
 def test_every_kind_learns_from_tables_and_windows(kind: str, data: str) -> None:
     modality, given = DATA[data]
     history = fit_model(given, experiment(modality, kind).replace(training=QUICK), calibrate=False).history
@@ -67,7 +76,7 @@ def test_every_kind_learns_from_tables_and_windows(kind: str, data: str) -> None
     assert min(losses[1:]) < losses[0]
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", [kind for kind in taking(1) if kind in KINDS])
 def test_every_kind_finds_what_lies_off_the_plane(kind: str) -> None:
     plan = experiment("table", kind).replace(training=Training(epochs=40, batch_size=64))
     plan = plan.replace(bottleneck=plan.bottleneck.replace(size=3))
@@ -78,7 +87,7 @@ def test_every_kind_finds_what_lies_off_the_plane(kind: str) -> None:
     assert roc_auc_score(np.repeat([0, 1], 200), score) > 0.9
 
 
-@pytest.mark.parametrize("kind", [*KINDS, "denoising+variational", "sparse+contractive"])
+@pytest.mark.parametrize("kind", [*KINDS, *COMPOSED])
 @pytest.mark.parametrize("modality", ["table", "series"])
 def test_an_experiment_survives_json(kind: str, modality: str) -> None:
     plan = experiment(modality, kind).replace(training=QUICK)
@@ -151,11 +160,13 @@ def test_sizes_by_rule_narrow(size: int) -> None:
     assert 8 <= narrow <= wide <= 512
 
 
-@pytest.mark.parametrize("size", [1, 2, 3])
-@pytest.mark.parametrize("kind", KINDS)
-def test_samples_of_few_numbers_build(kind: str, size: int) -> None:
-    model = build(experiment("table", kind), Layout((size,)))
-    x = torch.randn(4, size)
+FEW_NUMBERS = [(1,), (2,), (3,), (1, 1), (3, 1), (1, 2), (1, 1, 1), (1, 1, 3)]
+
+
+@pytest.mark.parametrize(("kind", "shape"), [(kind, shape) for shape in FEW_NUMBERS for kind in taking(len(shape))])
+def test_samples_of_few_numbers_build(kind: str, shape: tuple[int, ...]) -> None:
+    model = build(experiment(kind=kind), Layout(shape))
+    x = torch.randn(4, *shape)
     assert model.reconstruct(x).shape == x.shape
     assert all(torch.isfinite(term) for term in model.terms(x, torch.Generator()).values())
 

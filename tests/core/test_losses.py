@@ -1,15 +1,26 @@
 """Losses against torch's own functions, column by column."""
 
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
 import pytest
 import torch
-from torch import Tensor
+from torch import Tensor, distributions
 from torch.nn import functional
 
-from hourglass.core.losses import Absolute, Bernoulli, Categorical, CellLoss, Huber, Loss, Mixed, Squared
+from hourglass.core.losses import (
+    Absolute,
+    Bernoulli,
+    Categorical,
+    CellLoss,
+    Huber,
+    Loss,
+    Mixed,
+    NormalLikelihood,
+    Squared,
+)
 from hourglass.core.model import Code, Trace
 from hourglass.data.samples import Cell, Frame, Layout
 from hourglass.data.tables import TableSettings
@@ -148,6 +159,78 @@ def test_guessing_the_training_mean_costs_1_in_every_column() -> None:
     costs = loss.cells(guess.expand_as(x), x.nan_to_num(0.0))
     there = ~loss.per_cell(missing)
     torch.testing.assert_close((costs * there).sum(0) / there.sum(0), torch.ones(4), rtol=1e-4, atol=1e-4)
+
+
+def normal(layout: Layout, variance: str, generator: torch.Generator) -> Any:
+    """A normal loss of some log-variances, in float64."""
+    loss: Any = NormalLikelihood(variance=variance).build(layout).double()
+    with torch.no_grad():
+        loss.slow_log_variance.add_(0.1 * torch.randn(loss.slow_log_variance.shape, generator=generator))
+    return loss
+
+
+@pytest.mark.parametrize("variance", ["shared", "cell"])
+@pytest.mark.parametrize("layout", [PLAIN, mixed_layout(2)], ids=["plain", "mixed"])
+def test_normal_is_the_negative_log_likelihood_of_torch_distributions(layout: Layout, variance: str) -> None:
+    generator = torch.Generator().manual_seed(4)
+    loss = normal(layout, variance, generator)
+    x = (
+        drawn_samples(layout, 9, generator).double()
+        if layout.cells
+        else torch.randn(9, 5, generator=generator).double()
+    )
+    output = 2 * torch.randn(x.shape, generator=generator, dtype=torch.float64)
+    deviation = (0.5 * loss.log_variance()).exp().expand(loss.count)
+    places = pieces(layout) or [(Cell(""), slice(index, index + 1)) for index in range(5)]
+    each = []
+    for index, (cell, place) in enumerate(places):
+        o, t = output[:, place], x[:, place]
+        if cell.kind == "number":
+            each.append(distributions.Normal(o, deviation[index]).log_prob(t).squeeze(1))
+        elif cell.kind == "flag":
+            each.append(distributions.Bernoulli(logits=o).log_prob(t).squeeze(1))
+        else:
+            each.append(distributions.OneHotCategorical(logits=o).log_prob(t))
+    missing = torch.rand(x.shape, generator=generator) < 0.2
+    there = ~loss.per_cell(missing)
+    expected = -(torch.stack(each, 1) * there).sum(1) / there.sum(1).clamp(min=1)
+    torch.testing.assert_close(loss(traced(output, x, missing)), expected)
+    torch.testing.assert_close(loss(traced(output, x)), -torch.stack(each, 1).mean(1))
+
+
+@pytest.mark.parametrize("settings", [NormalLikelihood(), Squared(), Bernoulli(), Mixed()], ids=lambda part: part.name)
+def test_errors_are_never_negative_and_differ_from_the_loss_by_a_constant(settings: Loss) -> None:
+    loss, x = settings.build(PLAIN), torch.rand(20, 5, generator=torch.Generator().manual_seed(0))
+    trace = traced(torch.where(torch.arange(20).unsqueeze(1) < 5, x, 1 - x), x)
+    difference = loss(trace) - loss.errors(trace)
+    assert (loss.errors(trace) >= 0).all()
+    assert (loss.cells(trace.output, x) >= 0).all()
+    torch.testing.assert_close(difference, difference[:1].expand(20))
+    assert bool((difference == 0).all()) == (settings.name != "normal")
+
+
+@pytest.mark.parametrize("variance", ["shared", "cell"])
+def test_the_learned_variance_is_the_mean_squared_error(variance: str) -> None:
+    """Its maximum likelihood value, found by the steps that a short fit has."""
+    deviations = torch.tensor([0.05, 0.1, 0.2, 0.4, 0.5])
+    x = deviations * torch.randn(4_000, 5, generator=torch.Generator().manual_seed(0))
+    loss: Any = NormalLikelihood(variance=variance).build(PLAIN)
+    optimizer = torch.optim.Adam(loss.parameters(), lr=2e-3)
+    for _ in range(600):
+        optimizer.zero_grad()
+        loss(traced(torch.zeros_like(x), x)).mean().backward()
+        optimizer.step()
+    wanted = x.square().mean(0) if variance == "cell" else x.square().mean().reshape(1)
+    torch.testing.assert_close(loss.log_variance().exp(), wanted, rtol=0.03, atol=0)
+
+
+def test_the_variance_of_what_never_varies_stays_above_0() -> None:
+    loss: Any = NormalLikelihood().build(PLAIN)
+    with torch.no_grad():
+        loss.slow_log_variance.fill_(-100.0)
+    x = torch.ones(2, 5)
+    assert loss.log_variance().item() == pytest.approx(-12)
+    assert torch.isfinite(loss(traced(x + 1, x))).all()
 
 
 def test_missing_and_unhidden_cells_cost_nothing_and_have_no_gradient() -> None:

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from hourglass.core.bottlenecks import Gaussian, Plain
+from hourglass.core.corruptions import Binarise
 from hourglass.core.kinds import build, experiment
 from hourglass.core.model import Autoencoder, split_missing, total, union
 from hourglass.core.training import train
@@ -46,7 +47,8 @@ def test_terms_are_the_parts_on_one_corrupted_pass() -> None:
     model = model_of("denoising+variational")
     trace = model(samples(), corrupt=True, generator=seeded(5))
     terms = model.terms(samples(), seeded(5))
-    torch.testing.assert_close(terms["reconstruction"], (trace.output - samples()).square().mean())
+    torch.testing.assert_close(terms["reconstruction"], model.loss(trace).mean())
+    assert torch.equal(trace.x, samples())
     torch.testing.assert_close(terms["kl"], trace.code.terms["kl"])
     assert not torch.equal(trace.seen, trace.x)
 
@@ -125,3 +127,31 @@ def test_a_plain_linear_autoencoder_finds_the_plane_of_pca() -> None:
     best = np.square(x - x @ axes.T @ axes).mean()
     assert best <= error * (1 + 1e-6)
     assert error < 1.01 * best
+
+
+def test_what_a_redrawing_corruption_drew_is_what_must_be_given_back() -> None:
+    torch.manual_seed(0)
+    model = build(experiment(kind="plain").replace(corruption=Binarise()), Layout((6,)))
+    grey = torch.rand(500, 6, generator=seeded())
+    trace, again = model(grey, corrupt=True, generator=seeded(1)), model(grey, corrupt=True, generator=seeded(2))
+    assert torch.equal(trace.x, trace.seen)
+    assert set(trace.x.unique().tolist()) == {0.0, 1.0}
+    assert not torch.equal(trace.x, again.x)
+    torch.testing.assert_close(model.loss(trace), (trace.output - trace.x).square().mean(1))
+    assert torch.equal(model(grey).x, grey)
+    assert torch.equal(model.encode(grey), model(grey).code.value)
+
+
+def test_every_row_of_a_trace_stands_once_a_draw() -> None:
+    torch.manual_seed(0)
+    plan = experiment(kind="masked-cell").replace(bottleneck=Gaussian(size=2, draws=3))
+    x = samples()
+    x[0, 0] = torch.nan
+    model = build(plan, Layout((6,)))
+    trace = model(x, corrupt=True, generator=seeded())
+    for rows in (trace.x, trace.missing, trace.hidden, trace.seen):
+        assert rows is not None
+        assert rows.shape == trace.output.shape == (36, 6)
+        assert torch.equal(rows[0::3], rows[2::3])
+    assert trace.code.value.shape == (36, 2)
+    assert all(torch.isfinite(term) for term in model.terms(x, seeded()).values())

@@ -8,13 +8,16 @@ from torch import Tensor
 from torch.distributions import Bernoulli, kl_divergence
 from torch.func import jacrev
 
-from hourglass.core.bottlenecks import Bottleneck, Gaussian, Plain
+from hourglass.core.bottlenecks import Bottleneck, Gaussian, Plain, TopK
 from hourglass.core.corruptions import NoCorruption, ToldMasking
 from hourglass.core.kinds import build, experiment
 from hourglass.core.model import Autoencoder, Code, Trace, union
 from hourglass.core.networks.dense import Dense
-from hourglass.core.penalties import Contraction, KLSparsity, L1Activity, L2Activity, Penalty, kl_sparsity
+from hourglass.core.penalties import Contraction, DeadUnits, KLSparsity, L1Activity, L2Activity, Penalty, kl_sparsity
+from hourglass.core.training import train
+from hourglass.core.units import dead_units
 from hourglass.data.samples import Layout
+from hourglass.settings import Training
 
 SIZE = 6
 
@@ -147,3 +150,78 @@ def test_contraction_repeats_with_the_generators_seed() -> None:
     model = network(Contraction(weight=1.0), (5,))
     assert torch.equal(penalised(model, 3)[0], penalised(model, 3)[0])
     assert not torch.equal(penalised(model, 3)[0], penalised(model, 4)[0])
+
+
+def sparse(penalty: Penalty) -> Autoencoder:
+    """Two of eight units stay."""
+    return network(penalty, code=TopK(size=8, k=2)).train()
+
+
+def dead_term(model: Autoencoder) -> tuple[Tensor, Trace]:
+    trace = model(samples(), corrupt=True, generator=torch.Generator())
+    return model.penalties[0](model, trace, None), trace
+
+
+def test_units_that_do_not_fire_are_counted_while_training() -> None:
+    model = sparse(DeadUnits(steps=3))
+    with torch.no_grad():
+        model.encoder.stack[0].bias[:] = torch.tensor([9.0, 9, 0, 0, 0, 0, 0, 0])
+        model.encoder.stack[0].weight.mul_(0.01)
+    for step in (1, 2, 3):
+        dead_term(model)
+        assert model.penalties[0].quiet.tolist() == [0, 0, *[step] * 6]
+    dead_term(model.eval())
+    with torch.no_grad():
+        dead_term(model.train())
+    assert model.penalties[0].quiet.tolist() == [0, 0, *[3] * 6]
+
+
+def test_dead_units_reconstruct_what_the_others_leave_over() -> None:
+    """For a linear decoder W z + b: W of the k largest dead numbers against x - output, and no other column learns."""
+    model = sparse(DeadUnits(steps=5, k=2, weight=0.5)).eval()
+    dead = torch.tensor([False, True, False, True, True, False, False, False])
+    model.penalties[0].quiet.copy_(torch.where(dead, 5, 4))
+    term, trace = dead_term(model)
+    weight = model.decoder.stack[0].weight
+    errors = []
+    for row in range(len(trace.x)):
+        offered = trace.code.offered[row].detach()  # type: ignore[index]
+        chosen = sorted((1, 3, 4), key=lambda unit: -float(offered[unit]))[:2]
+        given = sum(weight[:, unit] * offered[unit] for unit in chosen)
+        there = ~trace.missing[row]  # type: ignore[index]
+        errors.append((trace.x[row] - trace.output[row] - given).square() * there)
+    torch.testing.assert_close(term, 0.5 * torch.stack(errors).mean())
+    (gradient,) = torch.autograd.grad(term, weight)
+    assert (gradient[:, ~dead] == 0).all()
+    assert (gradient[:, dead] != 0).any()
+
+
+def test_without_dead_units_there_is_nothing_to_pay() -> None:
+    term, _ = dead_term(sparse(DeadUnits(steps=5)).eval())
+    assert term.item() == 0
+
+
+def test_dead_units_come_back() -> None:
+    """Two units can serve all samples, so the others die; paid for the rest, they fire."""
+    generator = torch.Generator().manual_seed(0)
+    x = torch.randn(400, 8, generator=generator) @ torch.randn(8, SIZE, generator=generator)
+
+    def fired(*penalties: Penalty) -> int:
+        torch.manual_seed(0)
+        plan = experiment(kind="top-k").replace(
+            network=Dense(layers=()), bottleneck=TopK(size=40, k=2), penalties=penalties
+        )
+        model = build(plan, Layout((SIZE,)))
+        with torch.no_grad():
+            model.encoder.stack[0].bias[20:] = -20.0
+        train(model, x, Training(epochs=15, batch_size=40, learning_rate=0.01, validation=0))
+        return int((~dead_units(model, x)).sum())
+
+    assert fired(DeadUnits(steps=5, weight=1.0)) > fired() + 3
+
+
+def test_dead_units_do_not_choose_the_best_epoch() -> None:
+    (player,) = sparse(DeadUnits()).players()
+    assert player.contested == {"dead-units"}
+    (player,) = network(L1Activity()).players()
+    assert not player.contested

@@ -8,11 +8,12 @@ import torch
 from torch import Tensor
 
 from hourglass.core.chunks import chunk_rows, in_chunks
+from hourglass.core.corruptions import HiddenPatches
 from hourglass.core.kinds import build, experiment
 from hourglass.core.model import Autoencoder
 from hourglass.core.networks.dense import Dense
+from hourglass.core.networks.transformer import PatchTransformer
 from hourglass.core.scores import (
-    SCORERS,
     Combination,
     ErrorScorer,
     MaskedCellScorer,
@@ -23,6 +24,7 @@ from hourglass.core.scores import (
 from hourglass.data.samples import Cell, Layout
 from hourglass.errors import UsageError
 
+SMALL = PatchTransformer(patch=3, width=8, heads=2)
 MIXED = Layout((7,), (Cell("a"), Cell("town", "category", 3), Cell("b"), Cell("paid", "flag"), Cell("c")))
 
 
@@ -89,6 +91,17 @@ def test_masked_cells_are_a_loop_over_masks() -> None:
         torch.testing.assert_close(scorer(model, x), (errors * there).sum(1) / there.sum(1))
 
 
+def test_where_whole_patches_were_hidden_in_training_they_are_in_scoring() -> None:
+    layout = Layout((1, 12, 12))
+    model = build(
+        experiment("series", "masked-patches").replace(corruption=HiddenPatches(patch=3), network=SMALL), layout
+    )
+    masks = masked_cells(model).state["masks"].reshape(-1, 4, 3, 4, 3).transpose(2, 3).reshape(-1, 16, 9)
+    assert (masks.all(2) == masks.any(2)).all()
+    assert (masks.all(2).sum(0) == 6).all()
+    assert masks.all(2).sum(1).tolist() == [8] * 4 + [4] * 8 + [2] * 16
+
+
 def test_the_error_is_the_plain_loss_and_missing_cells_have_none() -> None:
     model, x = network(MIXED), samples(20)
     cells, expected = ErrorScorer({}).cells(model, x)
@@ -126,7 +139,7 @@ def test_at_most_2000_codes_are_stored() -> None:
     assert len(NeighbourScorer.learn(network(MIXED), samples(2_500), 0)["codes"]) == 2_000
 
 
-@pytest.mark.parametrize("name", SCORERS)
+@pytest.mark.parametrize("name", ["error", "masked-cell", "neighbours"])
 @pytest.mark.parametrize("layout", [MIXED, Layout((140,))], ids=["7 numbers", "140 numbers"])
 def test_a_rows_score_does_not_depend_on_its_batch(name: str, layout: Layout) -> None:
     model = network(layout)

@@ -15,7 +15,7 @@ from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.preprocessing import StandardScaler
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
-from hourglass import AnomalyDetector, SeriesAutoencoder, TableAutoencoder
+from hourglass import AnomalyDetector, ImageAutoencoder, SeriesAutoencoder, TableAutoencoder
 
 Plane = Callable[..., np.ndarray]
 Shop = Callable[..., pd.DataFrame]
@@ -30,8 +30,10 @@ FEW_FOLDS = {"folds": 2}
         TableAutoencoder(epochs=2),
         TableAutoencoder(kind="plain", epochs=2),
         SeriesAutoencoder(epochs=2),
+        ImageAutoencoder(epochs=2),
         AnomalyDetector(TableAutoencoder(kind="plain", epochs=2, detection=FEW_FOLDS)),
         AnomalyDetector(SeriesAutoencoder(epochs=2, detection=FEW_FOLDS)),
+        AnomalyDetector(ImageAutoencoder(epochs=2)),
         AnomalyDetector(TableAutoencoder(epochs=2, detection=FEW_FOLDS)),
     ]
 )

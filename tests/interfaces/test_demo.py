@@ -22,7 +22,7 @@ def test_the_data_are_a_year_of_hours_and_5000_digits() -> None:
     temperatures, digits = hourly_temperatures(), handwritten_digits()
     assert temperatures.table.column_names == ["date", "temp"]
     assert 364 * 24 <= temperatures.table.num_rows <= 366 * 24
-    assert digits.shape == (5000, 784)
+    assert digits.shape == (5000, 28, 28)
     assert (digits.min(), digits.max()) == (0, 255)
 
 
@@ -49,11 +49,11 @@ def test_the_report_needs_no_network(tmp_path: Path) -> None:
 
 
 def test_errors_a_pixel_are_those_of_pictures_from_0_to_1() -> None:
-    from hourglass import TableAutoencoder
+    from hourglass import ImageAutoencoder
     from hourglass.interfaces.demo import pixel_errors
 
     digits = handwritten_digits()
-    model = TableAutoencoder(recipe="digits-64", epochs=1).fit(digits[:300]).model_
+    model = ImageAutoencoder(recipe="digits-64", epochs=1).fit(digits[:300]).model_
     errors = pixel_errors(model, digits[:300], digits[300:400])
     given_back = np.asarray(model.reconstruct(from_object(digits[300:400])))
     assert errors["autoencoder"] == pytest.approx(np.mean(((digits[300:400] - given_back) / 255) ** 2))

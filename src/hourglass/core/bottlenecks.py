@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from hourglass.core.model import Code
 from hourglass.core.networks.activations import ACTIVATIONS, activation
+from hourglass.core.posterior import Posterior
 from hourglass.errors import UsageError
 from hourglass.settings import Part, option
 
@@ -28,6 +29,8 @@ class Bottleneck(Part):
     """How many numbers the encoder must give for each number of the code."""
     sparse: ClassVar[bool] = False
     """Whether few numbers of a code are used at a time, so that a code may be as wide as the sample."""
+    gives: ClassVar[str] = ""
+    """Which further field of `Code` it fills, where a penalty may need it."""
 
     @abstractmethod
     def build(self, size: int, cells: int) -> nn.Module:
@@ -55,6 +58,7 @@ class TopK(Bottleneck):
 
     name = "top-k"
     sparse = True
+    gives = "offered"
     k: int | None = option(None, "numbers kept in each code (default: a quarter of them)", low=1)
 
     def build(self, size: int, cells: int) -> nn.Module:
@@ -70,15 +74,23 @@ class Gaussian(Bottleneck):
 
     Term: `beta` times KL(N(mean, variance) || N(0, 1)) a cell, so that with `beta` 1 and the Bernoulli loss the
     objective is the negative ELBO divided by the number of cells. Without a generator the code is the mean.
+
+    With `draws` above 1 each sample is given that many codes, and the objective is the importance-weighted bound
+    -log(mean of p(x | z) p(z) / q(z | x)), which is nearer to -log p(x) (Burda et al. 2016).
     """
 
     name = "gaussian"
     heads = 2
+    gives = "posterior"
     beta: float = option(1.0, "weight of the KL term", low=0)
-    warm_up: float = option(0.1, "share of training over which the weight grows from 0", low=0, high=1)
+    warm_up: float = option(0.3, "share of training over which the weight grows from 0", low=0, high=1)
     free_bits: float = option(0.0, "nats of each code number that cost nothing", low=0)
+    draws: int = option(1, "codes drawn for each sample while training", low=1)
 
     def build(self, size: int, cells: int) -> nn.Module:
+        if self.free_bits and self.draws > 1:
+            what = f"got free bits and {self.draws} draws, whose bound has no KL of each number to leave free"
+            raise UsageError(what, where="bottleneck", how="leave one out: free_bits=0 or draws=1")
         return _GaussianCode(self, cells)
 
 
@@ -90,6 +102,12 @@ class _PlainCode(nn.Module):
     def forward(self, hidden: Tensor, generator: torch.Generator | None) -> Code:
         return Code(self.dropout(self.activate(hidden)))
 
+    def project(self, code: Tensor) -> Tensor:
+        """The nearest codes that the decoder may be given: within what the activation can say."""
+        # where the known activations are lowest and highest: silu near -1.28 and gelu near -0.75, all others at an end
+        reach = self.activate(code.new_tensor([-1e9, -1.2785, -0.7518, 1e9]))
+        return code.clamp(reach.min(), reach.max())
+
 
 class _TopKCode(nn.Module):
     def __init__(self, k: int) -> None:
@@ -98,7 +116,11 @@ class _TopKCode(nn.Module):
 
     def forward(self, hidden: Tensor, generator: torch.Generator | None) -> Code:
         kept = hidden.topk(self.k, dim=1)
-        return Code(torch.zeros_like(hidden).scatter(1, kept.indices, kept.values))
+        return Code(torch.zeros_like(hidden).scatter(1, kept.indices, kept.values), offered=hidden)
+
+    def project(self, code: Tensor) -> Tensor:
+        """The nearest codes that the decoder may be given: the largest numbers of each."""
+        return self(code, None).value  # type: ignore[no-any-return]
 
 
 class _GaussianCode(nn.Module):
@@ -108,27 +130,31 @@ class _GaussianCode(nn.Module):
         self.progress = 1.0
 
     def forward(self, hidden: Tensor, generator: torch.Generator | None) -> Code:
-        mean, log_variance = hidden.chunk(2, dim=1)
-        log_variance = _bounded(log_variance)
+        draws = self.settings.draws
         if generator is None:
-            return Code(mean)
-        noise = torch.randn(mean.shape, generator=generator, device=mean.device, dtype=mean.dtype)
-        return Code(mean + noise * (0.5 * log_variance).exp(), {"kl": self._weight() * self._kl(mean, log_variance)})
+            posterior = _posterior(hidden)
+            return Code(posterior.mean, posterior=posterior)
+        posterior = _posterior(hidden.repeat_interleave(draws, 0) if draws > 1 else hidden)
+        mean = posterior.mean
+        value = posterior.draw(torch.randn(mean.shape, generator=generator, device=mean.device, dtype=mean.dtype))
+        if draws == 1:
+            return Code(value, {"kl": self._weight() * self._kl(posterior)}, posterior)
+        cost = self._weight() * posterior.log_ratio(value) / self.cells
+        return Code(value, {"kl": cost.mean()}, posterior, draws=draws, cost=cost)
 
-    def _kl(self, mean: Tensor, log_variance: Tensor) -> Tensor:
-        each = kl_to_standard_normal(mean, log_variance).mean(0)
-        return each.clamp(min=self.settings.free_bits).sum() / self.cells
+    def _kl(self, posterior: Posterior) -> Tensor:
+        return posterior.kl().mean(0).clamp(min=self.settings.free_bits).sum() / self.cells
 
     def _weight(self) -> float:
         warm_up = self.settings.warm_up
         return self.settings.beta * (min(1.0, self.progress / warm_up) if warm_up else 1.0)
 
 
+def _posterior(hidden: Tensor) -> Posterior:
+    mean, log_variance = hidden.chunk(2, dim=1)
+    return Posterior(mean, _bounded(log_variance))
+
+
 def _bounded(log_variance: Tensor) -> Tensor:
     """Within -20 and 20: exp() of a wild one overflows. Its gradient passes, or it could never come back."""
     return log_variance + (log_variance.clamp(-20.0, 20.0) - log_variance).detach()
-
-
-def kl_to_standard_normal(mean: Tensor, log_variance: Tensor) -> Tensor:
-    """KL(N(mean, exp(log_variance)) || N(0, 1)) of each number, in nats: (mean^2 + var - 1 - log var) / 2."""
-    return 0.5 * (mean.square() + log_variance.exp() - 1.0 - log_variance)

@@ -20,10 +20,13 @@ from torch import Tensor
 
 from hourglass.core.chunks import single_precision
 from hourglass.core.fitted import CALIBRATED_ON, Calibration, FittedModel
+from hourglass.core.heads import Head
 from hourglass.core.kinds import Experiment, build, choose_device
+from hourglass.core.priors import FittedPrior
 from hourglass.core.scores import Combination, scorer_named
 from hourglass.core.training import History
 from hourglass.data.formats import Format
+from hourglass.data.images import ImageFormat
 from hourglass.data.samples import Packed
 from hourglass.data.series import SeriesFormat
 from hourglass.data.tables import TableFormat
@@ -31,7 +34,7 @@ from hourglass.data.writing import replace_file
 from hourglass.errors import HourglassError, ModelFileError, UsageError
 
 FORMAT_VERSION = 1
-FORMATS: dict[str, type[Format]] = {"table": TableFormat, "series": SeriesFormat}
+FORMATS: dict[str, type[Format]] = {"table": TableFormat, "series": SeriesFormat, "image": ImageFormat}
 _MOST_BYTES = 4 * 2**30
 _KEY = "hourglass"
 _AGAIN = "fit the model again, or take it from a copy"
@@ -95,6 +98,11 @@ def _describe(model: FittedModel) -> tuple[dict[str, Any], dict[str, Tensor]]:
     }
     tensors = {f"network.{name}": tensor for name, tensor in model.network.state_dict().items()}
     tensors |= {f"format.{name}": tensor for name, tensor in model.format.tensors().items()}
+    if model.head is not None:
+        document["head"] = model.head.document()
+        tensors |= {f"head.{name}": tensor for name, tensor in model.head.state_dict().items()}
+    if model.prior is not None:
+        tensors |= {f"prior.{name}": tensor for name, tensor in model.prior.tensors().items()}
     for scorer in model.scorers:
         tensors |= {f"scorer.{scorer.name}.{name}": tensor for name, tensor in scorer.state.items()}
     for name, array in (
@@ -127,6 +135,11 @@ def _restore(document: dict[str, Any], tensors: dict[str, Tensor], device: torch
         experiment, form, network, scorers, Combination(centre, spread),
         Calibration(scores, document["calibrated_on"]), History(**document["history"]), dict(document["card"]),
     )  # fmt: skip
+    if document.get("head") is not None:
+        model.head = Head.restore(document["head"], _under("head.", tensors), network)
+        model.head_outputs(np.zeros((1, *form.layout.shape), dtype=np.float32))
+    if learned := _under("prior.", tensors):
+        model.prior = FittedPrior.restore(experiment.prior, learned, model.latent_size)
     model.score(Packed(np.zeros((1, *form.layout.shape), dtype=np.float32)))  # a part that does not fit fails here
     return model
 

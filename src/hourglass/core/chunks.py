@@ -9,13 +9,17 @@ import numpy as np
 import torch
 from torch import Tensor
 
-_NUMBERS = 2**18
+_NUMBERS, _MOST_NUMBERS = 2**18, 2**22
 _STEP = 64
 
 
 def chunk_rows(size: int) -> int:
-    """Rows in a chunk, for samples of `size` numbers: a power of two, 64 to 4,096."""
-    return int(2 ** min(12, max(6, (_NUMBERS // size).bit_length() - 1)))
+    """Rows in a chunk, for samples of `size` numbers: a power of two, 64 to 4,096; fewer for large pictures.
+
+    A convolution makes many numbers of each pixel: 64 pictures of a megapixel would fill the memory.
+    """
+    rows = min(4_096, max(_NUMBERS // size, min(_STEP, _MOST_NUMBERS // size), 1))
+    return int(2 ** (rows.bit_length() - 1))
 
 
 @contextmanager
@@ -34,14 +38,15 @@ def single_precision() -> Iterator[None]:
 def in_chunks(function: Callable[[Tensor], Tensor], samples: np.ndarray, device: torch.device) -> np.ndarray:
     """`function` of the samples, so many at a time, joined.
 
-    The last chunk is filled up with zeros to a multiple of 64: matrix products of few or odd rows round differently,
-    and a row's score must not depend on how many rows came with it.
+    The last chunk is filled up with zeros to a multiple of 64 (of a chunk, where that is smaller): matrix products of
+    few or odd rows round differently, and a row's score must not depend on how many rows came with it.
     """
     rows = chunk_rows(int(np.prod(samples.shape[1:])))
+    step = min(_STEP, rows)
     results = []
     for start in range(0, max(len(samples), 1), rows):
         chunk = samples[start : start + rows]
-        filled = np.zeros((-len(chunk) % _STEP + len(chunk), *samples.shape[1:]), dtype=np.float32)
+        filled = np.zeros((-len(chunk) % step + len(chunk), *samples.shape[1:]), dtype=np.float32)
         filled[: len(chunk)] = chunk
         results.append(function(torch.from_numpy(filled).to(device))[: len(chunk)].cpu().numpy())
     return np.concatenate(results)

@@ -15,7 +15,9 @@ import torch
 from torch import Tensor
 
 from hourglass.core.model import Corrupt
+from hourglass.core.networks.patches import patch_of, patch_side
 from hourglass.data.samples import Layout
+from hourglass.errors import UsageError
 from hourglass.settings import Part, option
 
 
@@ -26,6 +28,10 @@ class Corruption(Part):
     slot = "corruption"
     tells: ClassVar[bool] = False
     """Whether the network is told what was hidden (its encoder then takes the mask as further inputs)."""
+    redraws: ClassVar[bool] = False
+    """Whether what it makes of a sample is also what must be given back: it draws data, and hides nothing."""
+    unit_interval: ClassVar[bool] = False
+    """Whether it takes numbers from 0 to 1 only."""
 
     @abstractmethod
     def build(self, layout: Layout) -> Corrupt:
@@ -40,6 +46,22 @@ class NoCorruption(Corruption):
 
     def build(self, layout: Layout) -> Corrupt:
         return lambda x, generator: (x, None)
+
+
+@dataclass(frozen=True)
+class Binarise(Corruption):
+    """Each number in [0, 1] is drawn anew as 0 or 1, with itself as the chance of 1 (dynamic binarisation).
+
+    The network must give back what was drawn: the likelihoods of binary pictures in the literature are counted so
+    (Burda et al. 2016). Once trained, it sees the numbers as they are.
+    """
+
+    name = "binarise"
+    redraws = True
+    unit_interval = True
+
+    def build(self, layout: Layout) -> Corrupt:
+        return lambda x, generator: ((_uniform(x, generator) < x).to(x.dtype), None)
 
 
 @dataclass(frozen=True)
@@ -111,6 +133,66 @@ class ToldMasking(Corruption):
 
 
 @dataclass(frozen=True)
+class HiddenPatches(Corruption):
+    """A share of the patches of each sample is hidden whole, and the network, told which, must fill them in.
+
+    A share of the samples hides nothing and is scored whole, so that the same weights also give the plain pass. A
+    sample of one patch is never hidden.
+    """
+
+    name = "hidden-patches"
+    tells = True
+    patch: int | None = option(
+        None, "steps, or pixels a side, of a patch (default: 16 patches a series, 64 a picture)", low=1
+    )
+    rate: float = option(0.5, "share of a sample's patches that is hidden", low=0, high=1)
+    plain: float = option(0.2, "share of samples that hide nothing", low=0, high=1)
+
+    def build(self, layout: Layout) -> Corrupt:
+        _refuse_tables(self, layout)
+        side = patch_side(layout, self.patch, "corruption.patch")
+        return _PatchHider(torch.from_numpy(patch_of(layout, side)), self.rate, self.plain)
+
+
+class _PatchHider:
+    """Hides as many patches in each sample, drawn anew."""
+
+    def __init__(self, units: Tensor, rate: float, plain: float) -> None:
+        self.units = units
+        """Which patch each number of the flattened sample is in: those are hidden together."""
+        self.patches, self.plain = int(units.max()) + 1, plain
+        self.hidden = min(round(rate * self.patches), self.patches - 1)
+
+    def __call__(self, x: Tensor, generator: torch.Generator | None) -> tuple[Tensor, Tensor | None]:
+        order = torch.rand(len(x), self.patches, generator=generator, device=x.device).argsort(1).argsort(1)
+        whole = torch.rand(len(x), 1, generator=generator, device=x.device) < self.plain
+        chosen = (order < self.hidden) & ~whole
+        hidden = chosen[:, self.units.to(x.device)].reshape(x.shape)
+        return x.masked_fill(hidden, 0.0), hidden
+
+
+@dataclass(frozen=True)
+class Blocks(Corruption):
+    """A stretch of steps, or a rectangle of the picture's own shape, is set to zero; the network is not told where."""
+
+    name = "blocks"
+    share: float = option(0.25, "share of the sample that the block covers", low=0, high=1)
+
+    def build(self, layout: Layout) -> Corrupt:
+        _refuse_tables(self, layout)
+        sides = layout.shape[:1] if len(layout.shape) == 2 else layout.shape[1:]
+        lengths = [max(1, round(side * self.share ** (1 / len(sides)))) for side in sides]
+
+        def corrupt(x: Tensor, generator: torch.Generator | None) -> tuple[Tensor, Tensor | None]:
+            spans = [_span(x, side, length, generator) for side, length in zip(sides, lengths, strict=True)]
+            if len(spans) == 1:
+                return x.masked_fill(spans[0][:, :, None], 0.0), None
+            return x.masked_fill((spans[0][:, :, None] & spans[1][:, None, :])[:, None], 0.0), None
+
+        return corrupt
+
+
+@dataclass(frozen=True)
 class Swap(Corruption):
     """Cells take the value that another sample of the batch has there, so that columns keep their own distribution."""
 
@@ -125,6 +207,19 @@ class Swap(Corruption):
             return torch.where(chosen(x, self.rate, generator), other, x), None
 
         return corrupt
+
+
+def _refuse_tables(settings: Corruption, layout: Layout) -> None:
+    if len(layout.shape) == 1:
+        what = f"the corruption {settings.name!r} takes series or pictures; a table's columns have no order"
+        raise UsageError(what, where="corruption", how="for tables there is --set corruption=told-masking")
+
+
+def _span(x: Tensor, side: int, length: int, generator: torch.Generator | None) -> Tensor:
+    """A stretch of `length` places somewhere along a side, one a sample. Shape (n, side)."""
+    start = torch.randint(side - length + 1, (len(x), 1), generator=generator, device=x.device)
+    places = torch.arange(side, device=x.device)
+    return (places >= start) & (places < start + length)
 
 
 def _cell_chooser(layout: Layout) -> Callable[[Tensor, Tensor | float, torch.Generator | None], Tensor]:

@@ -13,14 +13,17 @@ import torch
 from torch import Tensor
 
 from hourglass.core.chunks import in_chunks
+from hourglass.core.heads import Head
 from hourglass.core.kinds import Experiment
+from hourglass.core.latent_space import between
 from hourglass.core.model import Autoencoder
+from hourglass.core.priors import FittedPrior, Prior, check_prior, fit_prior
 from hourglass.core.scores import CellScorer, Combination, ErrorScorer, MaskedCellScorer, Scorer, bounded, raw_scores
 from hourglass.core.thresholds import Threshold, conformal_p_values, threshold
 from hourglass.core.training import History
 from hourglass.data.formats import Data, Format, Result, Rows
 from hourglass.data.samples import Frame, Packed
-from hourglass.errors import SchemaError
+from hourglass.errors import SchemaError, UsageError
 
 AUTOENCODER, DETECTOR = "autoencoder", "detector"
 """What a model was fitted to be: the estimator that its file is read back into."""
@@ -76,10 +79,21 @@ class FittedModel:
     history: History
     card: dict[str, Any] = field(default_factory=dict)
     """What is worth knowing later: rows, data hash, versions, label column."""
+    prior: FittedPrior | None = None
+    """Where new codes come from; None in models saved before priors were."""
+    head: Head | None = None
+    """What it learned from labels, where it was fine-tuned."""
+
+    def __repr__(self) -> str:
+        return f"FittedModel({self.experiment.modality}, {self.experiment.kind}, {self.latent_size} numbers a code)"
 
     def encode(self, data: Data) -> np.ndarray:
         """Codes of the samples, float32, shape (n, latent)."""
-        return self._run(self.network.encode, self.format.pack(data).samples)
+        return self.encode_samples(self.format.pack(data).samples)
+
+    def encode_samples(self, samples: np.ndarray) -> np.ndarray:
+        """Codes of packed samples, float32, shape (n, latent)."""
+        return self._run(self.network.encode, samples)
 
     def decode(self, codes: np.ndarray) -> Result:
         """Samples made from codes (n, latent), in the data's own units."""
@@ -98,6 +112,78 @@ class FittedModel:
         """The data given back through the bottleneck, in their own form and units."""
         packed = self.format.pack(data)
         return self.format.unpack(self._run(self.network.reconstruct, packed.samples), packed.places)
+
+    def predict(self, data: Data) -> np.ndarray:
+        """What the head makes of each sample: its likeliest class, or its quantities. Shape (n,) or (n, k)."""
+        return self._the_head().meaning.predictions(self.head_outputs(self.format.pack(data).samples))
+
+    def probabilities(self, data: Data) -> np.ndarray:
+        """Probability of each class, float64, shape (n, classes), in the order of the head's labels."""
+        outputs = self.head_outputs(self.format.pack(data).samples)
+        odds = np.exp(outputs - outputs.max(axis=1, keepdims=True))
+        return np.asarray(odds / odds.sum(axis=1, keepdims=True))
+
+    def head_outputs(self, samples: np.ndarray) -> np.ndarray:
+        """The head's outputs for packed samples, float64, shape (n, outputs)."""
+        head = self._the_head()
+        return self._run(lambda x: head.outputs(self.network, x), samples).astype(np.float64)
+
+    def _the_head(self) -> Head:
+        if self.head is None:
+            how = "teach it labels first: hourglass finetune MODEL DATA --label COLUMN -o TUNED"
+            raise UsageError("the model has not learned from labels", where="predict", how=how)
+        return self.head
+
+    def generate(self, count: int, seed: int = 0) -> Result:
+        """`count` new samples in the data's own units: what the decoder makes of codes drawn from the prior."""
+        if count < 1:
+            raise UsageError(f"got {count} samples to make, wanted at least 1", where="generate")
+        return self._made_of(self._the_prior().draw(count, seed))
+
+    def interpolate(self, data: Data, steps: int = 8) -> Result:
+        """`steps` samples on the way from each sample of `data` to the next one, both reconstructed ends included.
+
+        Where training pulled codes to N(0, I) the way is an arc, else a straight line through the codes.
+        """
+        codes = self.encode(data)
+        if len(codes) < 2 or steps < 2:
+            what = f"got {len(codes)} samples and {steps} steps, wanted at least 2 of each"
+            raise UsageError(what, where="interpolate", how="a way leads from one sample to another")
+        path = between(torch.from_numpy(codes), steps, self.experiment.standard_codes)
+        return self._made_of(path.numpy())
+
+    def latent_plane(self, side: int = 16) -> Result:
+        """`side` x `side` samples over the plane of codes, row by row: of its two numbers, or its leading directions.
+
+        The grid lines are at evenly spaced quantiles of the prior.
+        """
+        if side < 1 or self.latent_size < 2:
+            what = f"got a side of {side} and codes of {self.latent_size} numbers, wanted at least 1 and 2"
+            raise UsageError(what, where="latent_plane", how="fit with --latent 2")
+        return self._made_of(self._the_prior().plane(side))
+
+    def code_log_density(self, data: Data) -> np.ndarray:
+        """Log density of each sample's code under the prior, in nats, float64: how usual the code is."""
+        return self._the_prior().log_density(self.encode(data))
+
+    def with_prior(self, prior: Prior, data: Data) -> FittedModel:
+        """The same model with another prior, fitted to the codes of `data`."""
+        plan = self.experiment.replace(prior=prior)
+        check_prior(prior, plan.bottleneck)
+        samples = self.format.pack(data).samples
+        fitted = fit_prior(prior, self.network, samples, plan.standard_codes, plan.training.seed)
+        return dataclasses.replace(self, experiment=plan, prior=fitted)
+
+    def _the_prior(self) -> FittedPrior:
+        if self.prior is None:
+            how = "give the data again: --prior normal --data FILE, or with_prior(Normal(), data)"
+            raise UsageError("the model was saved without a prior to draw codes from", where="prior", how=how)
+        return self.prior
+
+    def _made_of(self, codes: np.ndarray) -> Result:
+        """What the decoder makes of codes, of the nearest ones that the bottleneck could have let through."""
+        project = getattr(self.network.bottleneck, "project", None)
+        return self.decode(codes if project is None else self._run(project, codes))
 
     def score(self, packed: Packed) -> np.ndarray:
         """Anomaly score of each sample, high = odd, float64, shape (n,)."""
@@ -127,18 +213,21 @@ class FittedModel:
         are taken, so that no row is judged by a network that has seen it.
         """
         packed = self.format.pack(data)
-        unseen = self.calibration.source == OUT_OF_FOLD and len(self.calibration.scores) == len(packed.samples)
-        samples = self.calibration.scores if own and unseen else self.score(packed)
+        known = self.calibration.scores
+        unseen = own and self.calibration.source == OUT_OF_FOLD and len(known) == packed.row_count
+        samples = known if unseen and packed.groups is None else self.score(packed)
         rows = self.format.rows(samples, packed.places)
+        if unseen and packed.groups is not None:  # calibration scores are of rows, not of their parts
+            rows = dataclasses.replace(rows, score=known)
         limit, p_values = self.threshold(rate, rule), self.p_values(rows.score)
         flagged = rows.score > limit.value
-        if own and unseen:  # a row is no evidence against itself: its rank is that among the others
-            p_values = np.maximum(p_values * (len(samples) + 1) - 1, 1) / len(samples)
+        if unseen:  # a row is no evidence against itself: its rank is that among the others
+            p_values = np.maximum(p_values * (len(known) + 1) - 1, 1) / len(known)
             conformal = (rule or self.experiment.detection.threshold) == "conformal"
             flagged = p_values <= limit.reachable_rate + 1e-9 if conformal else flagged
         flagged &= rows.covered
         found = Detection(rows, p_values, flagged, limit, {}, samples, packed)
-        if packed.places is None and reasons != "none":
+        if packed.rows_are_samples and reasons != "none":
             chosen = np.flatnonzero(flagged) if reasons == "flagged" else np.arange(len(flagged))
             found.reasons.update(zip(chosen.tolist(), self.explain_rows(data, packed, chosen), strict=True))
         return found
@@ -146,7 +235,7 @@ class FittedModel:
     def explain_rows(self, data: Data, packed: Packed, chosen: np.ndarray, most: int = 5) -> list[list[Reason]]:
         """`explain` for the chosen samples of `data`, with the cells as they stand there where samples are rows."""
         reasons = self.explain(packed.samples[chosen], most)
-        if isinstance(data, np.ndarray) or packed.places is not None:
+        if not isinstance(data, Frame) or not packed.rows_are_samples:
             return reasons
         rows = zip(chosen.tolist(), reasons, strict=True)
         return [[_as_given(reason, data, row) for reason in several] for row, several in rows]

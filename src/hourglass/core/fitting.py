@@ -19,11 +19,12 @@ from hourglass.core.chunks import single_precision
 from hourglass.core.fitted import HELD_OUT, OUT_OF_FOLD, TRAINING, Calibration, FittedModel
 from hourglass.core.kinds import Experiment, build, choose_device
 from hourglass.core.model import Autoencoder
+from hourglass.core.priors import fit_prior
 from hourglass.core.scores import Combination, Scorer, raw_scores, scorer_named
 from hourglass.core.thresholds import rows_needed, threshold
 from hourglass.core.training import History, Report, train
 from hourglass.data.formats import Data, Format
-from hourglass.data.samples import Layout, Packed
+from hourglass.data.samples import Layout, Packed, oddest_parts
 from hourglass.errors import DataError, TrainingError, UsageError
 
 _ENOUGH = 1_000
@@ -45,22 +46,25 @@ def fit_model(data: Data, plan: Experiment, *, calibrate: bool = True, report: R
     form = plan.format.fit(data)
     packed = form.pack(data)
     count = len(packed.samples)
-    if count < 2:
-        how = "give more rows; for a series, a shorter --window"
+    if packed.row_count < 2:
+        how = "give more rows, or pictures; for a series, a shorter --window"
         raise DataError("got 1 sample, wanted at least 2", where="fit", how=how)
     digest = _digest(packed.samples)
     kept, held_out = split(packed, plan.training.validation, plan.training.seed)
     if len(held_out):
-        form = form.rescaled(data, kept)
-        packed = form.pack(data)
+        rescaled = form.rescaled(data, kept)
+        form, packed = (rescaled, rescaled.pack(data)) if rescaled is not form else (form, packed)
     _check_range(packed.samples[kept], plan)
     device = choose_device(plan.training.device)
     trained = _Trained.on(packed.samples, kept, held_out, plan, form.layout, device, report)
-    raw, source = _calibrate(form, packed, held_out, trained, plan, calibrate, report)
+    raw, groups, source = _calibrate(form, packed, held_out, trained, plan, calibrate, report)
     combination = Combination.fit(raw)
-    calibration = Calibration(combination(raw), source)
+    calibration = Calibration(oddest_parts(combination(raw), groups), source)
     card = {"samples": count, "sha256": digest, "notices": form.notices, "versions": versions()}
-    return FittedModel(plan, form, trained.network, trained.scorers, combination, calibration, trained.history, card)
+    prior = fit_prior(plan.prior, trained.network, packed.samples[kept], plan.standard_codes, plan.training.seed)
+    return FittedModel(
+        plan, form, trained.network, trained.scorers, combination, calibration, trained.history, card, prior
+    )
 
 
 @dataclass(frozen=True)
@@ -89,7 +93,9 @@ class _Trained:
         with single_precision(), torch.random.fork_rng(devices=range(torch.cuda.device_count())):
             torch.manual_seed(seed)
             network = build(plan, layout).to(device)
+            notices = plan.pretraining.build()(network, layout, x, held, plan.training, report)
             history = train(network, x, plan.training, held, report)
+            history.notices[:0] = notices
         kinds = [scorer_named(name) for name in plan.scorers()]
         return cls(network, [kind(kind.learn(network, x, seed)) for kind in kinds], history)
 
@@ -99,13 +105,13 @@ class _Trained:
 
 
 def split(packed: Packed, share: float, seed: int) -> tuple[np.ndarray, np.ndarray]:
-    """Positions to train on, and held-out ones: drawn at random, or the last where samples are ordered in time."""
-    count = len(packed.samples)
+    """Positions to train on, and held-out ones: of rows drawn at random, or the last where they are ordered in time."""
+    count = packed.row_count
     held = round(count * share)
     if share > 0:
         held = min(max(held, 1), count - 1)
-    order = np.arange(count) if packed.places is not None else np.random.default_rng(seed).permutation(count)
-    held_out = np.sort(order[count - held :])
+    order = np.arange(count) if packed.ordered else np.random.default_rng(seed).permutation(count)
+    held_out = _parts_of(order[count - held :], packed)
     return apart_from(held_out, packed), held_out
 
 
@@ -118,6 +124,11 @@ def apart_from(chosen: np.ndarray, packed: Packed) -> np.ndarray:
     return apart if len(apart) else np.setdiff1d(everyone, chosen)
 
 
+def _parts_of(rows: np.ndarray, packed: Packed) -> np.ndarray:
+    """Positions of the samples that make up the chosen rows."""
+    return np.sort(rows) if packed.groups is None else np.flatnonzero(np.isin(packed.groups, rows))
+
+
 def _calibrate(
     form: Format,
     packed: Packed,
@@ -126,14 +137,20 @@ def _calibrate(
     plan: Experiment,
     out_of_fold: bool,
     report: Report | None,
-) -> tuple[np.ndarray, str]:
-    """Raw scores (n, scorers) of samples, and which samples they are: not trained on, wherever that is possible."""
-    samples, history = packed.samples, trained.history
-    enough = len(held_out) >= rows_needed(plan.detection.false_alarm_rate)
-    wanted = out_of_fold and not enough and len(samples) >= _FEWEST
+) -> tuple[np.ndarray, np.ndarray | None, str]:
+    """Raw scores (n, scorers) of samples, the rows they are parts of, and which samples they are.
+
+    They were not trained on, wherever that is possible.
+    """
+    samples, groups, history = packed.samples, packed.groups, trained.history
+    held_rows = len(held_out) if groups is None else len(np.unique(groups[held_out]))
+    enough = held_rows >= rows_needed(plan.detection.false_alarm_rate)
+    wanted = out_of_fold and not enough and packed.row_count >= _FEWEST
     if wanted and history.stopped != "interrupted":
         try:
-            return _out_of_fold(form, packed, trained, plan, report), OUT_OF_FOLD
+            raw = _out_of_fold(form, packed, trained, plan, report)
+            known = ~np.isnan(raw).any(axis=1)
+            return raw[known], None if groups is None else groups[known], OUT_OF_FOLD
         except KeyboardInterrupt:
             history.stopped = "interrupted"
             history.notices.append(
@@ -142,8 +159,8 @@ def _calibrate(
         except TrainingError as fault:
             history.notices.append(f"no out-of-fold scores, so the threshold is less sure: in a fold, {fault.what}")
     if len(held_out):
-        return trained.scores(samples[held_out]), HELD_OUT
-    return trained.scores(samples), TRAINING
+        return trained.scores(samples[held_out]), None if groups is None else groups[held_out], HELD_OUT
+    return trained.scores(samples), groups, TRAINING
 
 
 def _out_of_fold(
@@ -151,15 +168,15 @@ def _out_of_fold(
 ) -> np.ndarray:
     """Raw scores of samples by networks not trained on them, each trained for as long as the real one was.
 
-    Of every sample, in order, where there are at most 1,000; otherwise of as many folds as make that many.
+    Of every sample where there are at most 1,000 rows; otherwise of as many folds as make that many, and NaN elsewhere.
     """
-    total, history, device = len(packed.samples), trained.history, trained.network.device
+    total, history, device = packed.row_count, trained.history, trained.network.device
     epochs = max(history.best_epoch, 1)
     training = plan.training.replace(epochs=epochs, validation=0.0, batch_size=history.batch_size)
     count = _fold_count(total, plan)
     wanted = min(total, max(_ENOUGH, rows_needed(plan.detection.false_alarm_rate)))
     rounds = math.ceil(count * wanted / total)
-    raw = np.full((total, len(trained.scorers)), np.nan, dtype=np.float32)
+    raw = np.full((len(packed.samples), len(trained.scorers)), np.nan, dtype=np.float32)
     folds = _folds(packed, count, plan.training.seed)
     for number, fold in enumerate(itertools.islice(folds, rounds), start=1):
         others = apart_from(fold, packed)
@@ -170,7 +187,7 @@ def _out_of_fold(
         raw[fold] = fitted.scores(samples[fold])
         if report:
             report(number, rounds, {})
-    return raw[~np.isnan(raw).any(axis=1)]
+    return raw
 
 
 def _fold_count(samples: int, plan: Experiment) -> int:
@@ -178,10 +195,10 @@ def _fold_count(samples: int, plan: Experiment) -> int:
 
 
 def _folds(packed: Packed, folds: int, seed: int) -> Iterator[np.ndarray]:
-    """Positions of each fold: drawn at random, or stretches of neighbours where samples overlap."""
-    count = len(packed.samples)
+    """Positions of each fold: of rows drawn at random, or of stretches of neighbours where samples overlap."""
+    count = packed.row_count
     order = np.arange(count) if packed.overlap else np.random.default_rng(seed).permutation(count)
-    yield from (np.sort(part) for part in np.array_split(order, folds))
+    yield from (_parts_of(part, packed) for part in np.array_split(order, folds))
 
 
 def _check_detection(plan: Experiment) -> None:
@@ -192,13 +209,14 @@ def _check_detection(plan: Experiment) -> None:
 
 
 def _check_range(samples: np.ndarray, plan: Experiment) -> None:
-    if plan.loss is None or not plan.loss.unit_interval:
+    bounded = [part for part in (plan.loss, plan.corruption) if part is not None and part.unit_interval]
+    if not bounded:
         return
     low, high = float(np.nanmin(samples, initial=0)), float(np.nanmax(samples, initial=0))
     if low < 0 or high > 1:
         span = f"the data, scaled, go from {low:.3g} to {high:.3g}"
-        what = f"the {plan.loss.name} loss takes numbers from 0 to 1; {span}"
-        raise UsageError(what, where="loss", how="add --set format.scaling=min-max")
+        what = f"{bounded[0].name} takes numbers from 0 to 1; {span}"
+        raise UsageError(what, where=bounded[0].slot, how="add --set format.scaling=min-max")
 
 
 def _digest(samples: np.ndarray) -> str:

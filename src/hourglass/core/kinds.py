@@ -18,17 +18,30 @@ from hourglass.core.bottlenecks import Bottleneck, Gaussian, Plain, TopK
 from hourglass.core.corruptions import (
     Corruption,
     GaussianNoise,
+    HiddenPatches,
     Masking,
     NoCorruption,
     SaltAndPepper,
     Swap,
     ToldMasking,
 )
-from hourglass.core.losses import Loss, Mixed, Squared
+from hourglass.core.likelihood import check_random_codes
+from hourglass.core.losses import Loss, Mixed, NormalLikelihood, Squared
+from hourglass.core.matching import Adversary, MeanDiscrepancy, TotalCorrelation
 from hourglass.core.model import Autoencoder
-from hourglass.core.networks.dense import Dense, Network
-from hourglass.core.penalties import Contraction, KLSparsity, Penalty
+from hourglass.core.networks.convolution import Convolution
+from hourglass.core.networks.dense import Dense
+from hourglass.core.networks.network import Network
+from hourglass.core.networks.recurrent import Recurrent
+from hourglass.core.networks.transformer import PatchTransformer
+from hourglass.core.patch_scores import PatchScorer
+from hourglass.core.penalties import Contraction, DeadUnits, KLSparsity, Penalty
+from hourglass.core.pretraining import NoPretraining, Pretraining, StackedAutoencoders
+from hourglass.core.priors import Normal, Prior, check_prior, pulled_to_normal
+from hourglass.core.quantised import Codebook, FiniteScalar
+from hourglass.core.scores import check_scorers
 from hourglass.data.formats import FormatSettings
+from hourglass.data.images import ImageSettings
 from hourglass.data.samples import Layout
 from hourglass.data.series import SeriesSettings
 from hourglass.data.tables import TableSettings
@@ -43,17 +56,39 @@ KINDS: dict[str, dict[str, Any]] = {
     "denoising-masking": {"corruption": Masking()},
     "denoising-swap": {"corruption": Swap()},
     "masked-cell": {"corruption": ToldMasking(), "network": Dense(layers=(256, 256), activation="silu")},
+    "convolutional": {"network": Convolution()},
+    "recurrent": {"network": Recurrent()},
+    "transformer": {"network": PatchTransformer()},
+    "masked-patches": {"corruption": HiddenPatches(), "network": PatchTransformer()},
     "sparse": {"bottleneck": Plain(activation="sigmoid"), "penalties": (KLSparsity(),)},
     "top-k": {"bottleneck": TopK()},
+    "dictionary": {
+        "network": Dense(layers=(), unit_norm=True),
+        "bottleneck": TopK(),
+        "penalties": (DeadUnits(),),
+    },
     "contractive": {"bottleneck": Plain(activation="sigmoid"), "penalties": (Contraction(),)},
-    # beta 1 is the ELBO for the Bernoulli loss; with the squared loss it stands for so noisy a decoder that codes die
-    "variational": {"bottleneck": Gaussian(beta=0.1)},
+    # with the squared loss, beta 1 would stand for so noisy a decoder that codes die
+    "variational": {"bottleneck": Gaussian(), "loss": NormalLikelihood()},
+    "importance-weighted": {"bottleneck": Gaussian(draws=5), "loss": NormalLikelihood()},
+    "total-correlation": {
+        "bottleneck": Gaussian(),
+        "loss": NormalLikelihood(),
+        "penalties": (TotalCorrelation(),),
+    },
+    "info-variational": {"bottleneck": Gaussian(beta=0.01), "penalties": (MeanDiscrepancy(),)},
+    "wasserstein": {"penalties": (MeanDiscrepancy(),)},
+    "adversarial": {"penalties": (Adversary(),)},
+    "vector-quantised": {"bottleneck": Codebook()},
+    "finite-scalar": {"bottleneck": FiniteScalar()},
+    "stacked": {"pretraining": StackedAutoencoders()},
 }
 
-DEFAULT_KIND = {"table": "masked-cell", "series": "denoising"}
-FORMATS: dict[str, type[FormatSettings]] = {"table": TableSettings, "series": SeriesSettings}
+DEFAULT_KIND = {"table": "masked-cell", "series": "denoising", "image": "denoising"}
+FORMATS: dict[str, type[FormatSettings]] = {"table": TableSettings, "series": SeriesSettings, "image": ImageSettings}
 SLOTS: dict[str, type[Any]] = {
     "network": Network, "corruption": Corruption, "bottleneck": Bottleneck, "loss": Loss, "format": FormatSettings,
+    "prior": Prior, "pretraining": Pretraining,
 }  # fmt: skip
 
 
@@ -72,7 +107,9 @@ class Experiment(Settings):
     )
     penalties: tuple[Penalty, ...] = option((), "further terms of the objective")
     format: FormatSettings = option(TableSettings(), "how data become samples")
+    pretraining: Pretraining = option(NoPretraining(), "how its layers are trained before the whole is")
     training: Training = option(Training(), "how the network is trained")
+    prior: Prior = option(Normal(), "where new codes come from")
     detection: Detection = option(Detection(), "how odd is an anomaly")
 
     @classmethod
@@ -88,6 +125,11 @@ class Experiment(Settings):
             if slot in given:
                 given[slot] = _part_from_json(base, slot, given[slot])
         return base.replace(**given)
+
+    @property
+    def standard_codes(self) -> bool:
+        """Whether training pulls codes to N(0, I)."""
+        return pulled_to_normal(self.bottleneck, self.penalties)
 
     def scorers(self) -> tuple[str, ...]:
         """What is measured to find anomalies: as asked, or by whether the network learned to fill hidden cells in."""
@@ -121,7 +163,12 @@ def parts_of(kind: str) -> dict[str, Any]:
 
 def build(plan: Experiment, layout: Layout) -> Autoencoder:
     """The untrained network of an experiment. Its first weights come from torch's global seed."""
+    plan.network.check(layout)
+    _check_patches(plan)
     _check_penalties(plan)
+    plan.pretraining.check(plan.network, plan.bottleneck)
+    check_prior(plan.prior, plan.bottleneck)
+    check_random_codes(plan.scorers(), plan.bottleneck)
     if getattr(plan.network, "output", "linear") != "linear" and (
         layout.mixed or getattr(plan.loss, "unit_interval", 0)
     ):
@@ -136,19 +183,36 @@ def build(plan: Experiment, layout: Layout) -> Autoencoder:
     encoder, decoder = network.build(layout, hidden, size, plan.corruption.tells)
     penalties = [penalty.build(size, loss.count) for penalty in plan.penalties]
     bottleneck = plan.bottleneck.build(size, loss.count)
-    return Autoencoder(encoder, decoder, plan.corruption.build(layout), bottleneck, loss, penalties)
+    corruption, redraws = plan.corruption.build(layout), plan.corruption.redraws
+    model = Autoencoder(encoder, decoder, corruption, bottleneck, loss, penalties, redraws)
+    check_scorers(plan.scorers(), model)
+    return model
 
 
 def latent_size(plan: Experiment, layout: Layout) -> int:
     """Numbers in a code: as asked, or a quarter of a sample's numbers, 2 to 32 (1 for a sample of fewer than 4).
 
-    A code that is kept sparse is as wide as the sample, at most 256.
+    A code that is kept sparse is as wide as the sample, at most 256; a network whose code is its own feature map fixes
+    the size.
     """
-    if plan.bottleneck.size:
-        return plan.bottleneck.size
+    fixed, asked = plan.network.code_size(layout), plan.bottleneck.size
+    if fixed and asked and asked != fixed:
+        what = f"this network's code is its last feature map, {fixed} numbers, and {asked} are asked for"
+        how = "leave the size out, change network.channels, or add --set network.code=dense"
+        raise UsageError(what, where="bottleneck.size", how=how)
+    if size := fixed or asked:
+        return size
     if plan.bottleneck.sparse or any(penalty.sparse for penalty in plan.penalties):
         return min(256, layout.size)
     return max(min(2, layout.size // 2), min(32, layout.size // 4), 1)
+
+
+def _check_patches(plan: Experiment) -> None:
+    sides = [getattr(part, "patch", None) for part in (plan.network, plan.corruption) if hasattr(part, "patch")]
+    if len(set(sides)) > 1:
+        what = f"network.patch is {sides[0]} and corruption.patch is {sides[1]}, and only whole patches are left out"
+        asked = sides[0] or sides[1]
+        raise UsageError(what, how=f"give both the same: --set network.patch={asked} --set corruption.patch={asked}")
 
 
 def _check_penalties(plan: Experiment) -> None:
@@ -158,6 +222,11 @@ def _check_penalties(plan: Experiment) -> None:
     if KLSparsity.name in names and getattr(plan.bottleneck, "activation", "") != "sigmoid":
         how = "add --set bottleneck.activation=sigmoid, or use the penalty l1"
         raise UsageError("kl-sparsity needs codes between 0 and 1", where="penalties", how=how)
+    for penalty in plan.penalties:
+        if penalty.needs and penalty.needs != plan.bottleneck.gives:
+            able = [name for name, part in Bottleneck.table.items() if getattr(part, "gives", "") == penalty.needs]
+            what = f"{penalty.name} cannot be had with the bottleneck {plan.bottleneck.name}"
+            raise UsageError(what, where="penalties", how=f"add --set bottleneck={' or '.join(able)}")
 
 
 def funnel(size: int, latent: int) -> tuple[int, ...]:

@@ -1,10 +1,12 @@
 """How far an output is from the sample, cell by cell; a sample's loss is the mean over the cells that count.
 
 The cells that count are those not missing and, where the network was told what is hidden, the hidden ones.
+A loss that is a negative log-likelihood may go below 0; its errors, which scorers read, do not.
 """
 
 from __future__ import annotations
 
+import math
 from abc import abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -27,6 +29,8 @@ class Loss(Part):
     slot = "loss"
     unit_interval: ClassVar[bool] = False
     """Whether it takes numbers from 0 to 1 only."""
+    density: ClassVar[bool] = False
+    """Whether it is -log p(sample | output), in nats a cell."""
 
     @abstractmethod
     def build(self, layout: Layout) -> CellLoss:
@@ -34,13 +38,14 @@ class Loss(Part):
 
 
 class CellLoss(nn.Module):
-    """A loss over cells. Final classes give `cells` and `expectation`; `forward` is the same for all."""
+    """A loss over cells. Final classes give `cells`, `constant` and `expectation`; the rest is the same for all."""
 
     cell_of: Tensor
     first: Tensor
 
-    def __init__(self, layout: Layout) -> None:
+    def __init__(self, settings: Loss, layout: Layout) -> None:
         super().__init__()
+        self.settings = settings
         cell_of = torch.from_numpy(layout.cell_of())
         self.count = int(cell_of[-1]) + 1
         self.register_buffer("cell_of", cell_of, persistent=False)
@@ -50,7 +55,11 @@ class CellLoss(nn.Module):
 
     @abstractmethod
     def cells(self, output: Tensor, x: Tensor) -> Tensor:
-        """Loss of each cell. Shape (n, cells)."""
+        """Error of each cell, not negative. Shape (n, cells)."""
+
+    @abstractmethod
+    def constant(self) -> Tensor | None:
+        """What each cell's loss has beside its error, whatever the output. Shape (1, cells); None where nothing."""
 
     @abstractmethod
     def expectation(self, output: Tensor) -> Tensor:
@@ -58,6 +67,13 @@ class CellLoss(nn.Module):
 
     def forward(self, trace: Trace) -> Tensor:
         """Loss of each sample. Shape (n,)."""
+        errors, constant = self.errors(trace), self.constant()
+        if constant is None:
+            return errors
+        return errors + weighted_mean(constant, self.counting(trace.missing, trace.hidden))
+
+    def errors(self, trace: Trace) -> Tensor:
+        """Error of each sample, not negative: its loss without the constant. Shape (n,)."""
         return weighted_mean(self.cells(trace.output, trace.x), self.counting(trace.missing, trace.hidden))
 
     def counting(self, missing: Tensor | None, hidden: Tensor | None) -> Tensor | None:
@@ -89,8 +105,14 @@ _Pointwise = Callable[[Tensor, Tensor], Tensor]
 class _ElementwiseLoss(CellLoss):
     """One number, one cell."""
 
-    def __init__(self, layout: Layout, pointwise: _Pointwise, link: Callable[[Tensor], Tensor] | None = None) -> None:
-        super().__init__(layout)
+    def __init__(
+        self,
+        settings: Loss,
+        layout: Layout,
+        pointwise: _Pointwise,
+        link: Callable[[Tensor], Tensor] | None = None,
+    ) -> None:
+        super().__init__(settings, layout)
         if layout.mixed:
             raise UsageError(
                 "this loss takes plain numbers, and the data have flags or categories",
@@ -101,6 +123,9 @@ class _ElementwiseLoss(CellLoss):
 
     def cells(self, output: Tensor, x: Tensor) -> Tensor:
         return self.pointwise(output, x).flatten(1)
+
+    def constant(self) -> None:
+        return None
 
     def expectation(self, output: Tensor) -> Tensor:
         return self.link(output) if self.link else output
@@ -129,7 +154,7 @@ class Squared(Loss):
     name = "squared"
 
     def build(self, layout: Layout) -> CellLoss:
-        return _ElementwiseLoss(layout, squared)
+        return _ElementwiseLoss(self, layout, squared)
 
 
 @dataclass(frozen=True)
@@ -139,7 +164,7 @@ class Absolute(Loss):
     name = "absolute"
 
     def build(self, layout: Layout) -> CellLoss:
-        return _ElementwiseLoss(layout, absolute)
+        return _ElementwiseLoss(self, layout, absolute)
 
 
 @dataclass(frozen=True)
@@ -150,9 +175,10 @@ class Huber(Loss):
     delta: float = option(1.0, "where the square turns into a line", low=1e-6)
 
     def build(self, layout: Layout) -> CellLoss:
-        return _ElementwiseLoss(
-            layout, lambda output, x: 2 * functional.huber_loss(output, x, reduction="none", delta=self.delta)
-        )
+        def huber(output: Tensor, x: Tensor) -> Tensor:
+            return 2 * functional.huber_loss(output, x, reduction="none", delta=self.delta)
+
+        return _ElementwiseLoss(self, layout, huber)
 
 
 @dataclass(frozen=True)
@@ -161,9 +187,10 @@ class Bernoulli(Loss):
 
     name = "bernoulli"
     unit_interval = True
+    density = True
 
     def build(self, layout: Layout) -> CellLoss:
-        return _ElementwiseLoss(layout, bernoulli, torch.sigmoid)
+        return _ElementwiseLoss(self, layout, bernoulli, torch.sigmoid)
 
 
 @dataclass(frozen=True)
@@ -171,6 +198,7 @@ class Categorical(Loss):
     """Cross-entropy of each category cell, in nats (a softmax over its places)."""
 
     name = "categorical"
+    density = True
 
     def build(self, layout: Layout) -> CellLoss:
         others = [cell.name for cell in layout.cells if cell.kind != "category"]
@@ -180,7 +208,7 @@ class Categorical(Loss):
                 where="loss",
                 how="use --set loss=mixed",
             )
-        return _MixedLoss(layout, squared, scaled=False)
+        return _MixedLoss(self, layout, squared, scaled=False)
 
 
 @dataclass(frozen=True)
@@ -194,7 +222,60 @@ class Mixed(Loss):
     numbers: str = option("squared", "loss of the plain numbers", choices=("squared", "absolute"))
 
     def build(self, layout: Layout) -> CellLoss:
-        return _MixedLoss(layout, squared if self.numbers == "squared" else absolute, scaled=True)
+        return _MixedLoss(self, layout, squared if self.numbers == "squared" else absolute, scaled=True)
+
+
+@dataclass(frozen=True)
+class NormalLikelihood(Loss):
+    """Negative log-likelihood in nats of numbers around the output, with a variance that is learned too.
+
+    -log N(x; output, v) = (x - output)^2 / 2v + (log v + log 2 pi) / 2, v one number for all cells (Rybkin et al. 2021,
+    sigma-VAE) or one a cell. Flags and categories cost their cross-entropy. With a Gaussian bottleneck of `beta` 1 the
+    objective is then the negative ELBO over the number of cells, and nothing is left to be tuned between the two terms.
+    """
+
+    name = "normal"
+    density = True
+    variance: str = option("shared", "what has a learned variance of its own", choices=("shared", "cell"))
+
+    def build(self, layout: Layout) -> CellLoss:
+        if layout.mixed:
+            return _NormalLoss(self, layout, _MixedLoss(self, layout, squared, scaled=False))
+        return _NormalLoss(self, layout, _ElementwiseLoss(self, layout, squared))
+
+
+_LOWEST, _FIRST = -12.0, -3.5
+"""Log-variances: the least there is, and the first, of a decoder so sure that codes pay before it learns to blur."""
+_FASTER = 10.0
+
+
+class _NormalLoss(CellLoss):
+    """The errors of another loss, those of numbers divided by twice their variance."""
+
+    number: Tensor
+
+    def __init__(self, settings: NormalLikelihood, layout: Layout, base: CellLoss) -> None:
+        super().__init__(settings, layout)
+        self.base = base
+        kinds = [cell.kind for cell in layout.cells] or ["number"] * self.count
+        self.register_buffer("number", torch.tensor([kind == "number" for kind in kinds]), persistent=False)
+        # Adam moves any weight by about the learning rate a step: unscaled, a variance would need thousands of steps
+        first = torch.full((self.count if settings.variance == "cell" else 1,), _FIRST / _FASTER)
+        self.slow_log_variance = nn.Parameter(first)
+
+    def log_variance(self) -> Tensor:
+        """Shape (1,) or (cells,). Bounded below: the variance of a constant column would go to 0."""
+        return _LOWEST + functional.softplus(_FASTER * self.slow_log_variance - _LOWEST)
+
+    def cells(self, output: Tensor, x: Tensor) -> Tensor:
+        return self.base.cells(output, x) * torch.where(self.number, 0.5 * (-self.log_variance()).exp(), 1.0)
+
+    def constant(self) -> Tensor:
+        each = 0.5 * (self.log_variance() + math.log(2 * math.pi))
+        return torch.where(self.number, each, 0.0).unsqueeze(0)
+
+    def expectation(self, output: Tensor) -> Tensor:
+        return self.base.expectation(output)
 
 
 class _MixedLoss(CellLoss):
@@ -205,8 +286,8 @@ class _MixedLoss(CellLoss):
     flag_places: Tensor
     category_places: Tensor
 
-    def __init__(self, layout: Layout, number_loss: _Pointwise, scaled: bool) -> None:
-        super().__init__(layout)
+    def __init__(self, settings: Loss, layout: Layout, number_loss: _Pointwise, scaled: bool) -> None:
+        super().__init__(settings, layout)
         kinds = [cell.kind for cell in layout.cells] or ["number"] * layout.size
         baselines = [cell.baseline for cell in layout.cells] or [1.0] * layout.size
         if number_loss is absolute:  # the baseline is a variance; a guess then costs about its root
@@ -229,6 +310,9 @@ class _MixedLoss(CellLoss):
         if len(places):
             each = each.index_copy(1, places, -x[:, places] * self._log_shares(output[:, places], owners))
         return _segment_sum(each, self.cell_of, self.count) * self.scale
+
+    def constant(self) -> None:
+        return None
 
     def expectation(self, output: Tensor) -> Tensor:
         flat = output.flatten(1)

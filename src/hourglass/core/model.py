@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import partial
@@ -9,6 +10,8 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+
+from hourglass.core.posterior import Posterior
 
 Corrupt = Callable[[Tensor, torch.Generator | None], tuple[Tensor, Tensor | None]]
 
@@ -19,11 +22,22 @@ class Code:
 
     value: Tensor
     terms: dict[str, Tensor] = field(default_factory=dict)
+    posterior: Posterior | None = None
+    """The distributions that codes are drawn from, where they are random."""
+    offered: Tensor | None = None
+    """What the encoder gave for every number of the code, where the bottleneck lets only a few pass."""
+    draws: int = 1
+    """Codes drawn for each sample. They stand next to each other: all rows of the trace are samples times draws."""
+    cost: Tensor | None = None
+    """Where there are several draws, log q(z | x) - log p(z) of each, weighted, a cell. Shape (n * draws,)."""
 
 
 @dataclass(frozen=True)
 class Trace:
-    """One pass through an autoencoder. Tensors have the shape of the samples, but for the code."""
+    """One pass through an autoencoder. Tensors have the shape of the samples, but for the code.
+
+    Where a sample has several codes (`code.draws`), its row stands so many times.
+    """
 
     x: Tensor
     """The clean samples, missing numbers set to 0."""
@@ -39,11 +53,26 @@ class Trace:
 
 
 @dataclass(frozen=True)
-class Player:
-    """Parameters, and the terms `(x, generator) -> {name: scalar}` whose sum they are trained to make small."""
+class Slower:
+    """Parameters that take smaller steps than the others of their player, or start later."""
 
     parameters: list[nn.Parameter]
-    terms: Callable[[Tensor, torch.Generator | None], dict[str, Tensor]]
+    rate: float = 1.0
+    """Their share of the learning rate."""
+    start: float = 0.0
+    """The share of training before which they stand still."""
+
+
+@dataclass(frozen=True)
+class Player:
+    """Parameters, and the terms `(batch, generator) -> {name: scalar}` whose sum they are trained to make small."""
+
+    parameters: list[nn.Parameter]
+    """Those that move at the full learning rate, from the start."""
+    terms: Callable[[Any, torch.Generator | None], dict[str, Tensor]]
+    contested: frozenset[str] = frozenset()
+    """Terms that say nothing of which epoch was better, as those that another player learns to raise."""
+    slower: tuple[Slower, ...] = ()
 
 
 class Autoencoder(nn.Module):
@@ -64,38 +93,47 @@ class Autoencoder(nn.Module):
         bottleneck: nn.Module,
         loss: nn.Module,
         penalties: Sequence[Any] = (),
+        redraws: bool = False,
     ) -> None:
         super().__init__()
         self.encoder, self.decoder, self.bottleneck, self.loss = encoder, decoder, bottleneck, loss
-        self.corruption = corruption
+        self.corruption, self.redraws = corruption, redraws
         self.penalties = nn.ModuleList(penalties)
 
     def forward(self, x: Tensor, corrupt: bool = False, generator: torch.Generator | None = None) -> Trace:
         known, missing = split_missing(x)
         seen, hidden = self.corruption(known, generator) if corrupt else (known, None)
-        return self.pass_through(known, missing, seen, hidden, generator if corrupt else None)
+        wanted = seen if self.redraws else known
+        return self.pass_through(wanted, missing, seen, hidden, generator if corrupt else None)
 
     def pass_through(
         self, x: Tensor, missing: Tensor | None, seen: Tensor, hidden: Tensor | None, generator: torch.Generator | None
     ) -> Trace:
         """The trace of `x` when the encoder sees `seen`, told what is hidden. A generator makes codes random."""
-        code = self.bottleneck(self.encoder(seen, union(hidden, missing)), generator)
+        code: Code = self.bottleneck(self.encoder(seen, union(hidden, missing)), generator)
+        x, missing, hidden, seen = (_repeated(rows, code.draws) for rows in (x, missing, hidden, seen))
         return Trace(x, missing, hidden, seen, code, self.decoder(code.value))
 
     def terms(self, x: Tensor, generator: torch.Generator | None = None) -> dict[str, Tensor]:
         """Every term of the objective by name; training minimises their sum."""
         trace = self(x, corrupt=True, generator=generator or _global_generator(x.device))
+        losses = self.loss(trace)
         return {
-            "reconstruction": self.loss(trace).mean(),
+            "reconstruction": losses.mean(),
             **trace.code.terms,
+            **importance_gain(losses, trace.code, self.loss.count),
             **{penalty.name: penalty(self, trace, generator) for penalty in self.penalties},
         }
 
     def encode(self, x: Tensor) -> Tensor:
         """Codes of `x`, shape (n, latent): the mean where codes are random, so that two calls agree."""
+        return self.code_of(x).value
+
+    def code_of(self, x: Tensor) -> Code:
+        """What the bottleneck makes of `x`, uncorrupted, without drawing: value, posterior and the like."""
         known, missing = split_missing(x)
         code: Code = self.bottleneck(self.encoder(known, missing), None)
-        return code.value
+        return code
 
     def decode(self, code: Tensor) -> Tensor:
         """Samples, on the packed scale, that the decoder makes of `code`."""
@@ -109,9 +147,11 @@ class Autoencoder(nn.Module):
     def players(self) -> list[Player]:
         """Who is trained: the autoencoder on its own objective, then each penalty's opponent on its own."""
         opponents = [penalty for penalty in self.penalties if hasattr(penalty, "opponent_terms")]
+        aside = [penalty for penalty in self.penalties if getattr(penalty, "auxiliary", False)]
+        contested = frozenset(penalty.name for penalty in [*opponents, *aside])
         theirs = {id(weight) for opponent in opponents for weight in opponent.parameters()}
         own = [weight for weight in self.parameters() if id(weight) not in theirs]
-        return [Player(own, self.terms)] + [
+        return [Player(own, self.terms, contested)] + [
             Player(list(opponent.parameters()), partial(opponent.opponent_terms, self)) for opponent in opponents
         ]
 
@@ -132,6 +172,19 @@ def total(terms: dict[str, Tensor]) -> Tensor:
     return torch.stack(list(terms.values())).sum()
 
 
+def importance_gain(losses: Tensor, code: Code, cells: int) -> dict[str, Tensor]:
+    """What weighing several codes a sample by their likelihood takes off the objective (Burda et al. 2016).
+
+    With losses l = -log p(x | z) and costs c = log q(z | x) - log p(z), both a cell, their mean l + c is the negative
+    ELBO, and with this term, never above 0, the sum is -log(mean over draws of exp(-cells (l + c))) / cells.
+    """
+    if code.cost is None:
+        return {}
+    each = (losses + code.cost).reshape(-1, code.draws)
+    joint = (math.log(code.draws) - torch.logsumexp(-cells * each, 1)) / cells
+    return {"importance": (joint - each.mean(1)).mean()}
+
+
 def split_missing(x: Tensor) -> tuple[Tensor, Tensor | None]:
     """`x` with missing numbers (NaN) set to 0, and where they were; None where nothing is missing."""
     missing = torch.isnan(x)
@@ -142,6 +195,10 @@ def split_missing(x: Tensor) -> tuple[Tensor, Tensor | None]:
 
 def _global_generator(device: torch.device) -> torch.Generator:
     return torch.cuda.default_generators[device.index or 0] if device.type == "cuda" else torch.default_generator
+
+
+def _repeated(rows: Any, times: int) -> Any:
+    return rows if rows is None or times == 1 else rows.repeat_interleave(times, 0)
 
 
 def union(first: Tensor | None, second: Tensor | None) -> Tensor | None:

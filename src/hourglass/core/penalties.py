@@ -1,6 +1,7 @@
 """What else a code is asked to be: `(model, trace, generator) -> scalar`, a term of the objective.
 
 A penalty may own parameters and an `opponent_terms(model, x, generator)`: the loop then trains those against the model.
+One that is `auxiliary` is trained on, and does not choose the best epoch.
 """
 
 from __future__ import annotations
@@ -8,7 +9,7 @@ from __future__ import annotations
 from abc import abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import ClassVar, cast
 
 import torch
 from torch import Tensor, nn
@@ -24,6 +25,8 @@ class Penalty(Part):
     slot = "penalty"
     sparse: ClassVar[bool] = False
     """Whether it keeps most numbers of a code near zero, so that a code may be as wide as the sample."""
+    needs: ClassVar[str] = ""
+    """Which field of `Code` the bottleneck must fill for it."""
     weight: float = option(1e-3, "what the term is multiplied by", low=0)
 
     @abstractmethod
@@ -31,8 +34,8 @@ class Penalty(Part):
         """The module that computes the term, for codes of `code` numbers."""
 
 
-class _Term(nn.Module):
-    """A penalty without parameters: a weight and a formula."""
+class Term(nn.Module):
+    """A penalty without state: a weight and a formula."""
 
     def __init__(
         self, name: str, weight: float, formula: Callable[[Autoencoder, Trace, torch.Generator | None], Tensor]
@@ -54,7 +57,7 @@ class KLSparsity(Penalty):
     rho: float = option(0.05, "wanted mean activation", low=1e-4, high=0.9999)
 
     def build(self, code: int, cells: int) -> nn.Module:
-        return _Term(self.name, self.weight, lambda model, trace, generator: kl_sparsity(trace.code.value, self.rho))
+        return Term(self.name, self.weight, lambda model, trace, generator: kl_sparsity(trace.code.value, self.rho))
 
 
 @dataclass(frozen=True)
@@ -65,7 +68,7 @@ class L1Activity(Penalty):
     sparse = True
 
     def build(self, code: int, cells: int) -> nn.Module:
-        return _Term(self.name, self.weight, lambda model, trace, generator: trace.code.value.abs().sum(1).mean())
+        return Term(self.name, self.weight, lambda model, trace, generator: trace.code.value.abs().sum(1).mean())
 
 
 @dataclass(frozen=True)
@@ -76,7 +79,7 @@ class L2Activity(Penalty):
     weight: float = option(1e-4, "what the term is multiplied by", low=0)
 
     def build(self, code: int, cells: int) -> nn.Module:
-        return _Term(self.name, self.weight, lambda model, trace, generator: trace.code.value.square().sum(1).mean())
+        return Term(self.name, self.weight, lambda model, trace, generator: trace.code.value.square().sum(1).mean())
 
 
 @dataclass(frozen=True)
@@ -91,13 +94,57 @@ class Contraction(Penalty):
     probes: int = option(1, "random vectors a sample, for deep encoders", low=1)
 
     def build(self, code: int, cells: int) -> nn.Module:
-        return _Term(self.name, self.weight / cells, self._norm)
+        return Term(self.name, self.weight / cells, self._norm)
 
     def _norm(self, model: Autoencoder, trace: Trace, generator: torch.Generator | None) -> Tensor:
         parts = [part for part in model.encoder.modules() if not list(part.children())]
         if len(parts) == 1 and isinstance(parts[0], nn.Linear):
             return exact_contraction(model, trace, parts[0])
         return hutchinson_contraction(model, trace, self.probes, generator)
+
+
+@dataclass(frozen=True)
+class DeadUnits(Penalty):
+    """Units that nothing switches on any more learn to give back what the others leave over (Gao et al. 2024, AuxK).
+
+    Of the units that did not fire for `steps` steps, the `k` that the encoder gave most reconstruct the residual: the
+    term is `weight` times their squared error, a cell. Only for bottlenecks that let few numbers of a code pass.
+    """
+
+    name = "dead-units"
+    needs = "offered"
+    weight: float = option(1 / 32, "what the term is multiplied by", low=0)
+    steps: int = option(50, "steps without firing after which a unit counts as dead", low=1)
+    k: int | None = option(None, "dead units used at a time (default: half of the units)", low=1)
+
+    def build(self, code: int, cells: int) -> nn.Module:
+        return _DeadUnits(self, code)
+
+
+class _DeadUnits(nn.Module):
+    quiet: Tensor
+    """Steps since each unit fired."""
+    auxiliary = True
+    """Not part of how good an epoch was: it is 0 until the first units die, which is no better."""
+
+    def __init__(self, settings: DeadUnits, code: int) -> None:
+        super().__init__()
+        self.name, self.settings = settings.name, settings
+        self.k = min(settings.k or -(-code // 2), code)
+        self.register_buffer("quiet", torch.zeros(code, dtype=torch.long))
+
+    def forward(self, model: Autoencoder, trace: Trace, generator: torch.Generator | None = None) -> Tensor:
+        if self.training and torch.is_grad_enabled():
+            self.quiet.add_(1).masked_fill_((trace.code.value != 0).any(0), 0)
+        dead = self.quiet >= self.settings.steps
+        offered = cast(Tensor, trace.code.offered).masked_fill(~dead, -torch.inf).topk(self.k, dim=1)
+        values = offered.values.masked_fill(offered.values.isneginf(), 0.0)
+        code = torch.zeros_like(trace.code.value).scatter(1, offered.indices, values)
+        # what they add to an empty code: the decoder's bias is the others' already
+        given = model.decoder(code) - model.decoder(torch.zeros_like(code[:1]))
+        left = (trace.x - model.loss.expectation(trace.output)).detach()
+        error: Tensor = (left - given).square() * dead.any()
+        return self.settings.weight * (error if trace.missing is None else error * ~trace.missing).mean()
 
 
 def kl_sparsity(activations: Tensor, rho: float) -> Tensor:

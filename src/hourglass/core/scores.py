@@ -9,7 +9,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from functools import partial
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
@@ -26,10 +26,21 @@ _MOST_CODES = 2_000
 _NEIGHBOURS = 5
 
 
-class Scorer(ABC):
-    """One way to measure oddness with a trained network."""
+SCORERS: dict[str, type[Scorer]] = {}
+"""Every scorer by its name."""
 
-    name: ClassVar[str]
+
+class Scorer(ABC):
+    """One way to measure oddness with a trained network. Naming a class registers it."""
+
+    name: ClassVar[str] = ""
+    needs: ClassVar[str] = ""
+    """The method that a network's encoder must have for it."""
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        if cls.name:
+            SCORERS[cls.name] = cls
 
     def __init__(self, state: dict[str, Tensor]) -> None:
         self.state = state
@@ -62,8 +73,8 @@ class ErrorScorer(CellScorer):
         return {}
 
     def __call__(self, network: Autoencoder, x: Tensor) -> Tensor:
-        loss: Tensor = network.loss(network(x))
-        return loss
+        errors: Tensor = network.loss.errors(network(x))
+        return errors
 
     def cells(self, network: Autoencoder, x: Tensor) -> tuple[Tensor, Tensor]:
         trace = network(x)
@@ -73,7 +84,10 @@ class ErrorScorer(CellScorer):
 
 
 class MaskedCellScorer(CellScorer):
-    """How badly each cell is guessed from the others: groups of cells are hidden in turn, once a partition."""
+    """How badly each cell is guessed from the others: groups of cells are hidden in turn, once a partition.
+
+    Where the network learned to fill in whole patches, a group is made of patches.
+    """
 
     name = "masked-cell"
 
@@ -81,12 +95,12 @@ class MaskedCellScorer(CellScorer):
     def learn(cls, network: Autoencoder, samples: Tensor, seed: int) -> dict[str, Tensor]:
         """Masks (passes, numbers): random partitions of the cells into 2, 4 and 8 groups, as far as there are cells."""
         generator = torch.Generator().manual_seed(seed)
-        cell_of: Tensor = network.loss.cell_of.cpu()
-        count = int(cell_of[-1]) + 1
+        unit_of: Tensor = getattr(network.corruption, "units", network.loss.cell_of).cpu()
+        count = int(unit_of.max()) + 1
         masks = []
         for groups in _PARTITIONS:
             owner = torch.arange(count).remainder(min(groups, count))[torch.randperm(count, generator=generator)]
-            masks += [owner[cell_of] == group for group in range(min(groups, count))]
+            masks += [owner[unit_of] == group for group in range(min(groups, count))]
         return {"masks": torch.stack(masks)}
 
     def __call__(self, network: Autoencoder, x: Tensor) -> Tensor:
@@ -130,9 +144,6 @@ class NeighbourScorer(Scorer):
         return distance.kthvalue(min(_NEIGHBOURS, len(stored)), dim=1).values
 
 
-SCORERS: dict[str, type[Scorer]] = {scorer.name: scorer for scorer in (ErrorScorer, MaskedCellScorer, NeighbourScorer)}
-
-
 def scorer_named(name: str) -> type[Scorer]:
     """The scorer called `name`."""
     if name not in SCORERS:
@@ -140,6 +151,16 @@ def scorer_named(name: str) -> type[Scorer]:
             f"there is no scorer called {name!r}", where="detection.scorers", how=did_you_mean(name, SCORERS)
         )
     return SCORERS[name]
+
+
+def check_scorers(names: Sequence[str], network: Autoencoder) -> None:
+    """Refuse a scorer that is not known, or that the network does not lend itself to."""
+    for name in names:
+        needed = scorer_named(name).needs
+        if needed and not hasattr(network.encoder, needed):
+            what = f"the scorer {name!r} reads the {needed} of convolutional networks, and this network has none"
+            how = "leave it out, or add --set network=convolution for series and pictures"
+            raise UsageError(what, where="detection.scorers", how=how)
 
 
 def raw_scores(network: Autoencoder, scorers: Sequence[Scorer], samples: np.ndarray) -> np.ndarray:

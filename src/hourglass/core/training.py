@@ -1,4 +1,4 @@
-"""The one training loop: every kind of autoencoder, and every opponent, is trained by `train`."""
+"""The one training loop: every kind of autoencoder, every opponent and every head is trained by `train`."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
-from typing import Any
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor
 
-from hourglass.core.model import Autoencoder, Player, total
+from hourglass.core.model import Player, total
 from hourglass.errors import TrainingError
 from hourglass.settings import Training
 
@@ -21,10 +21,39 @@ Terms = dict[str, float]
 Report = Callable[[int, int, Terms], None]
 """Called after each epoch with its number (from 1), the number of epochs, and the terms to show."""
 
+Samples = Tensor | tuple[Tensor, ...]
+"""What is trained on: a tensor (n, ...), or several of equal length that go together, such as inputs and targets."""
+
 _VALIDATION_SEED = 20_240_229
 _STEPS = 1_500
 _SMALL_STEP = 2**22
 """Products (batch size times weights) below which a step runs on one thread."""
+
+
+class Trainable(Protocol):
+    """What the loop can train: any `nn.Module` that says who moves (`players`) and how good it is (`terms`).
+
+    A batch is cut from the samples: a tensor where those are one, a tuple of tensors where they are several.
+    """
+
+    def terms(self, batch: Any, generator: torch.Generator | None = None) -> dict[str, Tensor]:
+        """Every term of the objective, as scalars by name; their sum on held-out samples chooses the best epoch."""
+
+    def players(self) -> list[Player]:
+        """Who is trained, in turns, each on its own terms."""
+
+    def set_progress(self, share: float) -> None:
+        """How far training is, from 0 to 1; 1 while held-out samples are judged."""
+
+    def parameters(self) -> Iterator[torch.nn.Parameter]: ...
+
+    def train(self, mode: bool = True) -> Any: ...
+
+    def eval(self) -> Any: ...
+
+    def state_dict(self) -> dict[str, Any]: ...
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> Any: ...
 
 
 @dataclass
@@ -47,13 +76,13 @@ class History:
 
 
 def train(
-    model: Autoencoder,
-    samples: Tensor,
+    model: Trainable,
+    samples: Samples,
     settings: Training,
-    held_out: Tensor | None = None,
+    held_out: Samples | None = None,
     report: Report | None = None,
 ) -> History:
-    """Train `model` on `samples` (n, ...) and leave it with the weights that were best on `held_out`.
+    """Train `model` on `samples` and leave it with the weights that were best on `held_out`.
 
     Without held-out samples the last epoch's weights stay. Ctrl-C keeps the best so far; a loss that is no longer
     finite goes back to the last finite weights. Both are said in the history. Random draws come from `settings.seed`.
@@ -90,20 +119,20 @@ def _threads_for(products: int) -> Iterator[None]:
 class _Run:
     """The state of one training run."""
 
-    def __init__(self, model: Autoencoder, samples: Tensor, settings: Training, held_out: Tensor | None) -> None:
+    def __init__(self, model: Trainable, samples: Samples, settings: Training, held_out: Samples | None) -> None:
         self.model, self.samples, self.settings = model, samples, settings
-        self.held_out = held_out if held_out is not None and len(held_out) else None
-        batch_size = min(settings.batch_size or default_batch_size(len(samples)), len(samples))
-        self.batches = math.ceil(len(samples) / batch_size)
+        self.rows, self.device = len(_columns(samples)[0]), _columns(samples)[0].device
+        self.held_out = held_out if held_out is not None and len(_columns(held_out)[0]) else None
+        batch_size = min(settings.batch_size or default_batch_size(self.rows), self.rows)
+        self.batches = math.ceil(self.rows / batch_size)
         epochs = settings.epochs or max(10, math.ceil(_STEPS / self.batches))
         self.history = History(epochs=epochs, batch_size=batch_size)
         self.patience = settings.patience if settings.patience is not None else max(10, epochs // 5)
-        self.generator = torch.Generator(samples.device).manual_seed(settings.seed)
+        self.generator = torch.Generator(self.device).manual_seed(settings.seed)
         self.turns = [(player, _optimizer(player, settings)) for player in model.players()]
         self.step, self.steps = 0, epochs * self.batches
         self.best, self.best_loss = _weights(model), math.inf
-        # a term that an opponent learns to raise says nothing of which epoch was better
-        self.contested = {part.name for part in model.penalties if hasattr(part, "opponent_terms")}
+        self.contested = frozenset().union(*(player.contested for player, _ in self.turns))
 
     def epoch(self, number: int) -> bool:
         """Train for one epoch; False when training should stop after it."""
@@ -127,22 +156,25 @@ class _Run:
 
     def _one_epoch(self) -> Iterator[tuple[Terms | dict[str, Tensor], int]]:
         """The terms of each batch and its size. One shuffled copy an epoch; batches are views of it."""
-        order = torch.randperm(len(self.samples), generator=self.generator, device=self.samples.device)
-        for batch in torch.split(self.samples[order], self.history.batch_size):
+        order = torch.randperm(self.rows, generator=self.generator, device=self.device)
+        for batch, count in _batches(_picked(self.samples, order), self.history.batch_size):
             self.step += 1
             shown: dict[str, Tensor] = {}
             for player, optimizer in self.turns:
                 shown.update(self._turn(player, optimizer, batch))
-            yield shown, len(batch)
+            yield shown, count
 
-    def _turn(self, player: Player, optimizer: torch.optim.Optimizer, batch: Tensor) -> dict[str, Tensor]:
+    def _turn(self, player: Player, optimizer: torch.optim.Optimizer, batch: Samples) -> dict[str, Tensor]:
         terms = player.terms(batch, self.generator)
         optimizer.zero_grad(set_to_none=True)
         total(terms).backward()  # type: ignore[no-untyped-call]
         if self.settings.gradient_clip:
-            torch.nn.utils.clip_grad_norm_(player.parameters, self.settings.gradient_clip)
+            for group in optimizer.param_groups:
+                torch.nn.utils.clip_grad_norm_(group["params"], self.settings.gradient_clip)
+        share = self.step / self.steps
+        rate = self.settings.learning_rate * rate_at(share, self.settings.schedule)
         for group in optimizer.param_groups:
-            group["lr"] = self.settings.learning_rate * rate_at(self.step / self.steps, self.settings.schedule)
+            group["lr"] = rate * group["rate"] if share > group["start"] else 0.0
         optimizer.step()
         return {name: term.detach() for name, term in terms.items()}
 
@@ -151,15 +183,15 @@ class _Run:
         """The terms on the held-out samples, with the same corruption and code noise every epoch.
 
         Without held-out samples, on one batch: an epoch's own terms are from before its last step, which may have
-        broken
-        the weights.
+        broken the weights.
         """
-        judged = self.samples[: self.history.batch_size] if self.held_out is None else self.held_out
+        one_batch = slice(self.history.batch_size)
+        judged = _picked(self.samples, one_batch) if self.held_out is None else self.held_out
         self.model.eval()
         self.model.set_progress(1.0)
-        generator = torch.Generator(judged.device).manual_seed(_VALIDATION_SEED)
-        chunks = torch.split(judged, max(self.history.batch_size, 1024))
-        return self._mean_terms((self.model.terms(chunk, generator), len(chunk)) for chunk in chunks)
+        generator = torch.Generator(self.device).manual_seed(_VALIDATION_SEED)
+        chunks = _batches(judged, max(self.history.batch_size, 1024))
+        return self._mean_terms((self.model.terms(chunk, generator), count) for chunk, count in chunks)
 
     @staticmethod
     def _mean_terms(batches: Iterator[tuple[Any, int]]) -> Terms:
@@ -211,11 +243,26 @@ def default_batch_size(rows: int) -> int:
     return int(2 ** min(8, max(4, round(math.log2(max(rows, 1) / 25)))))
 
 
+def _columns(samples: Samples) -> tuple[Tensor, ...]:
+    return samples if isinstance(samples, tuple) else (samples,)
+
+
+def _picked(samples: Samples, chosen: Tensor | slice) -> Samples:
+    """The chosen samples, in the same form."""
+    return tuple(each[chosen] for each in samples) if isinstance(samples, tuple) else samples[chosen]
+
+
+def _batches(samples: Samples, size: int) -> Iterator[tuple[Samples, int]]:
+    """The samples `size` at a time, in the same form, and how many they are."""
+    for batch in zip(*(torch.split(each, size) for each in _columns(samples)), strict=True):
+        yield batch if isinstance(samples, tuple) else batch[0], len(batch[0])
+
+
 def _optimizer(player: Player, settings: Training) -> torch.optim.Optimizer:
-    return torch.optim.AdamW(
-        player.parameters, lr=settings.learning_rate, weight_decay=settings.weight_decay, fused=True
-    )
+    groups = [{"params": player.parameters, "rate": 1.0, "start": 0.0}] if player.parameters else []
+    groups += [{"params": group.parameters, "rate": group.rate, "start": group.start} for group in player.slower]
+    return torch.optim.AdamW(groups, lr=settings.learning_rate, weight_decay=settings.weight_decay, fused=True)
 
 
-def _weights(model: Autoencoder) -> dict[str, Tensor]:
+def _weights(model: Trainable) -> dict[str, Tensor]:
     return copy.deepcopy(model.state_dict())

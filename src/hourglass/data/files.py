@@ -21,8 +21,10 @@ from hourglass.data.arrays import read_npy, read_npz
 from hourglass.data.cells import parse_times
 from hourglass.data.columns import plain_table
 from hourglass.data.declared import read_arff, read_ts
+from hourglass.data.idx import is_idx, labels_beside, read_idx, with_labels
 from hourglass.data.limits import check_size
-from hourglass.data.samples import Frame
+from hourglass.data.pictures import FORMATS, one_picture, read_folder, read_picture
+from hourglass.data.samples import Frame, Pictures
 from hourglass.data.text import read_text
 from hourglass.errors import DataError, TimeError, UnreadableError, UsageError
 from hourglass.settings import did_you_mean
@@ -34,7 +36,11 @@ _TEXT_READERS: dict[str, Callable[[bytes, str], Frame | np.ndarray]] = {
     ".arff": read_arff,
     ".ts": read_ts,
 }
-_WANTED = {".parquet": "a Parquet file", ".pq": "a Parquet file", ".npy": "a NumPy array", ".npz": "a zip archive"}
+_WANTED = {
+    **{".parquet": "a Parquet file", ".pq": "a Parquet file", ".npy": "a NumPy array", ".npz": "a zip archive"},
+    **FORMATS,
+}
+_IDX = "an IDX file"
 SUFFIXES = (*_TEXT_READERS, *(f"{suffix}.gz" for suffix in _TEXT_READERS), *_WANTED)
 """Every suffix that `read` knows."""
 
@@ -47,7 +53,11 @@ _SIGNATURES = (
     (b"\x89PNG", "a PNG picture"),
     (b"\xff\xd8\xff", "a JPEG picture"),
     (b"GIF8", "a GIF picture"),
-    (b"RIFF", "a WAV recording"),
+    (b"II*\0", "a TIFF picture"),
+    (b"MM\0*", "a TIFF picture"),
+    (b"II+\0", "a TIFF picture"),
+    (b"MM\0+", "a TIFF picture"),
+    *((bytes([0, 0, kind]), _IDX) for kind in (8, 9, 11, 12, 13, 14)),
     (b"fLaC", "a FLAC recording"),
     (b"OggS", "an Ogg recording"),
     (b"%PDF", "a PDF document"),
@@ -61,21 +71,40 @@ _SIGNATURES = (
     (b"\x80\x04\x95", "a pickle, which is never loaded"),
     (b"\x80\x05\x95", "a pickle, which is never loaded"),
 )
+_PATTERNS = (
+    (re.compile(rb"RIFF.{4}WEBP", re.DOTALL), "a WebP picture"),
+    (re.compile(rb"RIFF"), "a WAV recording"),
+    (re.compile(rb"BM.{4}\0{4}", re.DOTALL), "a BMP picture"),
+    (re.compile(rb"\s*<(!doctype html|html)", re.IGNORECASE), "a web page"),
+)
 _TIME_NAMES = ("time", "timestamp", "date", "datetime", "ds")
 
 
-def read(path: str | Path, *, array: str | None = None) -> Frame | np.ndarray:
-    """The table or array in a file.
+def read(path: str | Path, *, array: str | None = None, skip_bad: bool = False) -> Frame | np.ndarray | Pictures:
+    """The table, array or pictures in a file, or the pictures in a folder.
 
-    CSV, TSV and TXT, ARFF and `.ts` (all also with `.gz`), Parquet, `.npy` and `.npz`. Pictures and recordings are not
-    read here. An array of a `.npz` file is chosen with `array`, or as `FILE.npz:NAME`; `NAME+LABELS` adds a 1-d array
-    as a column. Arrays of three or more dimensions stay arrays; everything else becomes a frame.
+    CSV, TSV and TXT, ARFF and `.ts` (all also with `.gz`), Parquet, `.npy` and `.npz`; PNG, JPEG, WebP, TIFF, BMP, GIF,
+    folders of them, and IDX, which MNIST comes in. Recordings are not read here. An array of a `.npz` file is chosen
+    with `array`, or as `FILE.npz:NAME`; `NAME+LABELS` adds a 1-d array as a column. Arrays of three or more dimensions
+    stay arrays. `skip_bad`: pictures of a folder that cannot be read are left out and listed, not refused.
 
     `UnreadableError` for a file that is not what its name says, is damaged or cut short; `DataError` for a place where
     no file can be read and for cells that spoil a column; `UsageError` for an array that is not there.
     """
     path, array = _split(str(path), array)
     status = _status(path)
+    if stat.S_ISDIR(status.st_mode):
+        if array is not None:
+            raise UsageError(f"got the array name {array!r}, but only .npz files hold named arrays", where=path)
+        return read_folder(path, _picture, skip_bad)
+    data = _opened(path, status, array)
+    if isinstance(data, Pictures) and is_idx(path) and (beside := labels_beside(path)):
+        labels = _opened(beside, _status(beside), None)
+        return with_labels(data, labels, beside) if isinstance(labels, Frame) else data
+    return data
+
+
+def _opened(path: str, status: os.stat_result, array: str | None) -> Frame | np.ndarray | Pictures:
     try:
         with open(path, "rb") as handle:
             return _read(handle, path, status.st_size, array)
@@ -93,16 +122,14 @@ def _split(path: str, array: str | None) -> tuple[str, str | None]:
 
 
 def _status(path: str) -> os.stat_result:
-    """What lies at `path`, which must be a plain file."""
+    """What lies at `path`, which must be a plain file or a folder."""
     if re.match(r"[a-zA-Z][a-zA-Z0-9+.-]+://", path):
         raise DataError("is an address, wanted a file", where=path, how="download it first and give the file")
     try:
         status = os.stat(path)
     except (OSError, ValueError) as error:
         raise _absent(path, error) from error
-    if stat.S_ISDIR(status.st_mode):
-        raise DataError("is a folder, wanted a file", where=path, how="give one of the files in it")
-    if not stat.S_ISREG(status.st_mode):
+    if not stat.S_ISREG(status.st_mode) and not stat.S_ISDIR(status.st_mode):
         raise DataError("is a pipe or device, wanted a file", where=path, how="save its content to a file first")
     return status
 
@@ -124,13 +151,24 @@ def _absent(path: str, error: OSError | ValueError) -> DataError:
     )
 
 
-def _read(handle: BinaryIO, path: str, size: int, array: str | None) -> Frame | np.ndarray:
+def _picture(path: str) -> tuple[np.ndarray, list[str]]:
+    """The pixels of one picture file, and what was accepted although odd."""
+    if not stat.S_ISREG(_status(path).st_mode):
+        raise DataError("is no plain file", where=path)
+    try:
+        with open(path, "rb") as handle:
+            _check_start(handle, path, FORMATS[os.path.splitext(path)[1].lower()])
+            return read_picture(handle, path)
+    except OSError as error:
+        raise DataError(f"cannot be read: {error.strerror or error}", where=path) from error
+
+
+def _check_start(handle: BinaryIO, path: str, wanted: str) -> None:
+    """Refuse a file whose first bytes are not what its name says."""
     start = handle.read(512)
     handle.seek(0)
     if not start:
         raise UnreadableError("the file is empty", where=path)
-    suffix, compressed = _suffix(path)
-    wanted = "a gzip file" if compressed else _WANTED.get(suffix, "text")
     got = _looks_like(start)
     if got != wanted:
         raise UnreadableError(
@@ -138,6 +176,12 @@ def _read(handle: BinaryIO, path: str, size: int, array: str | None) -> Frame | 
             where=path,
             how="rename it by what it is, or save it again",
         )
+
+
+def _read(handle: BinaryIO, path: str, size: int, array: str | None) -> Frame | np.ndarray | Pictures:
+    suffix, compressed = _suffix(path)
+    wanted = "a gzip file" if compressed else _IDX if is_idx(path) else _WANTED.get(suffix, "text")
+    _check_start(handle, path, wanted)
     if array is not None and suffix != ".npz":
         raise UsageError(f"got the array name {array!r}, but only .npz files hold named arrays", where=path)
     if suffix == ".npy":
@@ -146,7 +190,11 @@ def _read(handle: BinaryIO, path: str, size: int, array: str | None) -> Frame | 
         return read_npz(handle, path, array)
     if suffix in (".parquet", ".pq"):
         return _read_parquet(handle, size, path)
+    if suffix in FORMATS:
+        return one_picture(*read_picture(handle, path), path)
     content = _unzipped(handle, size, path) if compressed else handle.read()
+    if is_idx(path):
+        return read_idx(content, path)
     return _TEXT_READERS[suffix](content, path)
 
 
@@ -154,9 +202,9 @@ def _suffix(path: str) -> tuple[str, bool]:
     name = path.lower()
     suffix = os.path.splitext(name.removesuffix(".gz"))[1]
     compressed = name.endswith(".gz")
-    if (f"{suffix}.gz" if compressed else suffix) not in SUFFIXES:
+    if (f"{suffix}.gz" if compressed else suffix) not in SUFFIXES and not is_idx(name):
         raise UnreadableError(
-            f"has the suffix {os.path.splitext(name)[1]!r}, which is no table or array",
+            f"has the suffix {os.path.splitext(name)[1]!r}, which is no table, array or picture",
             where=path,
             how=f"known: {', '.join(SUFFIXES)}",
         )
@@ -167,7 +215,7 @@ def _looks_like(start: bytes) -> str:
     for signature, words in _SIGNATURES:
         if start.startswith(signature):
             return words
-    return "a web page" if re.match(rb"\s*<(!doctype html|html)", start, re.IGNORECASE) else "text"
+    return next((words for pattern, words in _PATTERNS if pattern.match(start)), "text")
 
 
 def _unzipped(handle: BinaryIO, size: int, path: str) -> bytes:
@@ -196,13 +244,13 @@ def _read_parquet(handle: BinaryIO, size: int, path: str) -> Frame:
     return _frame(table, path)
 
 
-def from_object(data: Any) -> Frame | np.ndarray:
+def from_object(data: Any) -> Frame | np.ndarray | Pictures:
     """Data in memory: arrays as they are; pandas, polars and Arrow tables as a frame; nested lists as an array.
 
     Neither pandas nor polars is imported. A pandas index that holds times becomes a column (`time` if it has no name);
     any other is dropped with a notice. NaN becomes null; infinity is left for the format to refuse.
     """
-    if isinstance(data, (Frame, np.ndarray)):
+    if isinstance(data, (Frame, np.ndarray, Pictures)):
         return data
     if isinstance(data, (pa.Table, pa.RecordBatch)) or hasattr(data, "__arrow_c_stream__"):
         return _frame(_arrow_table(data), "the data frame")

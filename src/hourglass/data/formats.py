@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar, Self, TypeAlias
 
@@ -10,14 +11,14 @@ import numpy as np
 import pyarrow as pa
 import torch
 
-from hourglass.data.samples import Frame, Layout, Packed
+from hourglass.data.samples import Frame, Layout, Packed, Pictures
 from hourglass.settings import Part
 
-Data = np.ndarray | Frame
-"""What a format takes: an array of numbers, or named columns."""
+Data = np.ndarray | Frame | Pictures
+"""What a format takes: an array of numbers, named columns, or pictures."""
 
-Result: TypeAlias = np.ndarray | pa.Table
-"""What a format gives back: an array for an array, a table with named columns for a frame."""
+Result: TypeAlias = np.ndarray | pa.Table | Pictures
+"""What a format gives back: an array for an array, a table with named columns for a frame, pictures for pictures."""
 
 
 @dataclass(frozen=True)
@@ -74,8 +75,8 @@ class Format(ABC):
         """One packed sample's cells as the user would write them: numbers in units, words. None where missing."""
 
     @abstractmethod
-    def cell_names(self) -> list[str]:
-        """The cells' names in the same order (column; `channel` or `channel[step]` for windows)."""
+    def cell_names(self) -> Sequence[str]:
+        """The cells' names in the same order (column; `channel` or `channel[step]`; `pixel (row, column)`)."""
 
     @abstractmethod
     def document(self) -> dict[str, Any]:

@@ -1,8 +1,8 @@
-"""The small values that travel from data to models: `Frame`, `Layout`, `Packed`."""
+"""The small values that travel from data to models: `Frame`, `Pictures`, `Layout`, `Packed`."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -33,6 +33,33 @@ class Frame:
         place = [self.source]
         if row is not None:
             place.append(f"line {self.first_line + row}" if self.first_line is not None else f"row {row}")
+        if column is not None:
+            place.append(f"column {column!r}")
+        return ", ".join(place)
+
+
+@dataclass(frozen=True)
+class Pictures:
+    """Pictures as a user gave them, each of its own size, with what is known of each."""
+
+    arrays: Sequence[np.ndarray] | np.ndarray
+    """Each (height, width) or (height, width, channels), channels last; uint8, uint16, or floats. May be one array."""
+    table: pa.Table
+    """One row a picture: `name`, and further columns such as `folder` or a label, which are never features."""
+    source: str = "the pictures"
+    notices: tuple[str, ...] = ()
+    """What was accepted although odd, one sentence each."""
+    failed: tuple[str, ...] = ()
+    """Pictures that were to be skipped because they cannot be read: each its name and what is wrong with it."""
+
+    def __len__(self) -> int:
+        return len(self.arrays)
+
+    def where(self, row: int | None = None, column: str | None = None) -> str:
+        """The place of a picture in the user's words: source, name, column."""
+        place = [self.source]
+        if row is not None:
+            place.append(str(self.table.column("name")[row].as_py()))
         if column is not None:
             place.append(f"column {column!r}")
         return ", ".join(place)
@@ -98,6 +125,34 @@ class Packed:
     notices: list[str] = field(default_factory=list)
     overlap: int = 0
     """With how many samples before it, and after it, a sample shares numbers: windows may overlap."""
+    ordered: bool = False
+    """Whether samples follow one another in time: then the last are held out, not some at random."""
+    groups: np.ndarray | None = None
+    """For each sample the input row that it is a part of (a tile's picture), ascending from 0; None: rows are whole.
+
+    A row's parts are never torn apart, and a row is as odd as the oddest of its parts.
+    """
+
+    @property
+    def rows_are_samples(self) -> bool:
+        """Whether sample i is input row i, whole."""
+        return not self.ordered and self.groups is None
+
+    @property
+    def row_count(self) -> int:
+        """Samples, or the rows that they are parts of."""
+        return len(self.samples) if self.groups is None else len(np.unique(self.groups))
+
+
+def oddest_parts(scores: np.ndarray, groups: np.ndarray | None) -> np.ndarray:
+    """The largest score of each row's parts, from scores (parts, ...) and the row of each part; None: rows are whole.
+
+    >>> oddest_parts(np.array([1.0, 5.0, 2.0]), np.array([0, 0, 1]))
+    array([5., 2.])
+    """
+    if groups is None or not len(groups):
+        return scores
+    return np.asarray(np.maximum.reduceat(scores, np.flatnonzero(np.diff(groups, prepend=-1))))
 
 
 def unique_notices(notices: Iterable[str]) -> list[str]:

@@ -132,7 +132,7 @@ class SeriesFormat(Format):
         self._note_uncovered(places, complete.ravel(), notices)
         # not from the stride: the last window of a stretch is moved back, over more than one before it
         overlap = np.arange(len(starts)) - np.searchsorted(starts, starts - self.rule.steps, side="right")
-        return Packed(_cut(scaled, starts, self.rule.steps), places, notices, int(overlap.max()))
+        return Packed(_cut(scaled, starts, self.rule.steps), places, notices, int(overlap.max()), ordered=True)
 
     def rescaled(self, data: Data, chosen: np.ndarray) -> SeriesFormat:
         """The same windows, the scale learned from the steps of the chosen ones only."""

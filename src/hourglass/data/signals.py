@@ -14,7 +14,7 @@ import pyarrow.compute as pc
 
 from hourglass.data.formats import Data
 from hourglass.data.grid import Grid, fill_short_gaps, mean_columns_at, place_on_grid, runs
-from hourglass.data.samples import Frame
+from hourglass.data.samples import Frame, Pictures
 from hourglass.data.times import counted, find_time, is_clock, is_number, read_times
 from hourglass.errors import DataError, SchemaError, UsageError
 from hourglass.settings import did_you_mean
@@ -98,6 +98,8 @@ def learn_schema(
     notices: list[str],
 ) -> Schema:
     """How `data` are given: which columns are channels, which is the time, and whether rows are windows."""
+    if isinstance(data, Pictures):
+        raise _no_series(data)
     if isinstance(data, Frame):
         return _frame_schema(data, window, time, columns, ignore or (), notices)
     if time or columns or ignore:
@@ -173,6 +175,8 @@ def _number_columns(frame: Frame, skip: Iterable[str | None], notices: list[str]
 
 def read(data: Data, schema: Schema, notices: list[str]) -> Signal:
     """The series of `data`, on an even grid. `SchemaError` where they are not given as `schema` says."""
+    if isinstance(data, Pictures):
+        raise _no_series(data)
     if isinstance(data, Frame):
         _refuse_repeated(data)
     if isinstance(data, Frame) and not _by_position(data, schema):
@@ -180,11 +184,15 @@ def read(data: Data, schema: Schema, notices: list[str]) -> Signal:
     return _read_array(data, schema)
 
 
+def _no_series(pictures: Pictures) -> SchemaError:
+    return SchemaError("got pictures, wanted a series", where=pictures.source, how="pictures need the modality image")
+
+
 def _by_position(frame: Frame, schema: Schema) -> bool:
     return not schema.columns or (frame.unnamed and schema.time is None)
 
 
-def _read_array(data: Data, schema: Schema) -> Signal:
+def _read_array(data: Frame | np.ndarray, schema: Schema) -> Signal:
     if schema.time is not None:
         raise SchemaError(f"got an array, wanted a table with the time column {schema.time!r}")
     values, where = _frame_array(data, schema) if isinstance(data, Frame) else _array(data)

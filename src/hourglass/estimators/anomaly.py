@@ -63,7 +63,7 @@ class AnomalyDetector(Saved, OutlierMixin, BaseEstimator):
         autoencoder = clone(self.autoencoder) if self.autoencoder is not None else TableAutoencoder()
         autoencoder.set_params(detection__false_alarm_rate=self.false_alarm_rate, detection__threshold=self.threshold)
         plan = autoencoder.plan()
-        data = as_data(self, X, fitting=True, whole_series=plan.modality == "series")
+        data = as_data(self, X, fitting=True, modality=plan.modality)
         return self._adopt(fit_model(data, plan, report=report))
 
     def score_samples(self, X: Any) -> np.ndarray:
@@ -103,20 +103,9 @@ class AnomalyDetector(Saved, OutlierMixin, BaseEstimator):
         return -self.model_.threshold().value
 
     def _data(self, X: Any) -> Any:
-        return as_data(self, X, fitting=False, whole_series=self.model_.experiment.modality == "series")
+        return as_data(self, X, fitting=False, modality=self.model_.experiment.modality)
 
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()
         tags.input_tags.allow_nan = True
         return tags
-
-
-def load(path: str, device: str = "auto") -> BaseAutoencoder | AnomalyDetector:
-    """The fitted estimator in a model file: an autoencoder of its modality, or an anomaly detector."""
-    from hourglass.core.checkpoints import load_model
-
-    model = load_model(path, device)
-    kind: Any = (
-        AnomalyDetector if model.card.get("task") == AnomalyDetector.task else MODALITIES[model.experiment.modality]
-    )
-    return kind._of(model, str(path))  # type: ignore[no-any-return]

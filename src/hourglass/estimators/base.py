@@ -47,14 +47,13 @@ class Saved:
         raise NotImplementedError
 
     def __getstate__(self) -> dict[str, Any]:
-        """For pickle and copy: the fitted model as the bytes of its file."""
+        """For pickle and copy: fitted models as the bytes of their files."""
         state: dict[str, Any] = dict(super().__getstate__())  # type: ignore[call-overload]
-        fitted = state.get("model_")
-        return {**state, "model_": model_bytes(fitted)} if fitted is not None else state
+        return {name: model_bytes(each) if isinstance(each, FittedModel) else each for name, each in state.items()}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
-        fitted = state.get("model_")
-        super().__setstate__({**state, "model_": model_from_bytes(fitted)} if fitted is not None else state)  # type: ignore[misc]
+        models = {name: model_from_bytes(each) for name, each in state.items() if isinstance(each, bytes)}
+        super().__setstate__(state | models)  # type: ignore[misc]
 
     def _adopt(self, model: FittedModel) -> Self:
         self.model_ = model
@@ -101,7 +100,7 @@ class BaseAutoencoder(Saved, ClassNamePrefixFeaturesOutMixin, TransformerMixin, 
 
         `report(epoch, epochs, terms)` is called after each epoch.
         """
-        self._fit(as_data(self, X, fitting=True, whole_series=self.modality == "series"), report)
+        self._fit(as_data(self, X, fitting=True, modality=self.modality), report)
         return self
 
     def _fit(self, data: Any, report: Report | None) -> None:
@@ -147,7 +146,7 @@ class BaseAutoencoder(Saved, ClassNamePrefixFeaturesOutMixin, TransformerMixin, 
         return cls(kind=experiment.kind, **{slot: getattr(experiment, slot) for slot in PARTS})
 
     def _data(self, X: Any) -> Any:
-        return as_data(self, X, fitting=False, whole_series=self.modality == "series")
+        return as_data(self, X, fitting=False, modality=self.modality)
 
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import sys
+from pathlib import Path
 from typing import Any, cast
 
 import numpy as np
@@ -12,34 +13,41 @@ from sklearn.utils.validation import validate_data
 
 from hourglass.data.files import from_object
 from hourglass.data.formats import Data
-from hourglass.data.samples import Frame
-from hourglass.errors import DataError
+from hourglass.data.image_forms import numbered
+from hourglass.data.samples import Frame, Pictures
+from hourglass.errors import DataError, UsageError
 
 _LEARNED = ("n_features_in_", "feature_names_in_")
 
 
-def as_data(estimator: Any, X: Any, *, fitting: bool, whole_series: bool) -> Data:
-    """`X` as an array of numbers or a frame. Arrays and data frames pass scikit-learn's own checks of names and shape.
+def as_data(estimator: Any, X: Any, *, fitting: bool, modality: str) -> Data:
+    """`X` as an array of numbers, a frame or pictures. 2-d arrays and data frames pass scikit-learn's own checks.
 
-    `whole_series`: 1-d and 3-d arrays are taken too (one series, many series).
+    Series may also be arrays of 1 and 3 dimensions; pictures of 3 and 4, or a list of arrays of any sizes.
     """
     if fitting:
         for name in set(_LEARNED) & set(vars(estimator)):
             delattr(estimator, name)  # an earlier fit's; a whole series has none
-    if isinstance(X, Frame):
+    if isinstance(X, Frame | Pictures):
         return X
     if _is_frame(X):
         return _frame(estimator, X, fitting)
-    if whole_series:
+    if modality == "series":
         X = X if hasattr(X, "ndim") else _numbers(X)  # lists, and what converts itself to an array
         if X.ndim in (1, 3):
             return _numbers(X)
+    if modality == "image":
+        X = _pictures(X)
+        if isinstance(X, Pictures):
+            return X
+        if len(getattr(X, "shape", ())) in (3, 4):
+            return np.asarray(X)
     return np.asarray(
         validate_data(
             estimator,
             X,
             reset=fitting,
-            dtype=(np.float64, np.float32),
+            dtype="numeric" if modality == "image" else (np.float64, np.float32),  # the type says what white is
             ensure_all_finite="allow-nan",
             ensure_min_samples=2 if fitting else 1,
         )
@@ -51,6 +59,8 @@ def like_input(X: Any, result: Any) -> Any:
     library = type(X).__module__.partition(".")[0]
     if library == "pandas":
         return _like_pandas(X, result)
+    if isinstance(result, Pictures) and not isinstance(X, Pictures):
+        return list(result.arrays)
     if library == "polars" and isinstance(result, pa.Table):
         return sys.modules["polars"].from_arrow(result)
     return like_numbers(X, result)
@@ -60,6 +70,20 @@ def like_numbers(X: Any, result: Any) -> Any:
     """An array in the precision of `X`, where that has one."""
     precision = getattr(X, "dtype", None)
     return result.astype(precision) if precision in (np.float32, np.float64) else result
+
+
+def _pictures(X: Any) -> Any:
+    """A list of pictures as `Pictures`; anything else as it is."""
+    if isinstance(X, str | Path):
+        how = "from hourglass.data.files import read; fit(read(path))"
+        raise UsageError(f"got the path {str(X)!r}, wanted pictures", where="the data", how=how)
+    if not isinstance(X, list | tuple) or not X:
+        return X
+    if not all(hasattr(each, "__array_interface__") for each in X):
+        return X if np.ndim(X[0]) < 2 else np.asarray(X)  # lists in lists
+    if min(np.ndim(np.asarray(each)) for each in X) < 2:
+        return X
+    return Pictures([np.asarray(each) for each in X], numbered(len(X)), "the list of pictures")
 
 
 def _is_frame(X: Any) -> bool:

@@ -8,8 +8,10 @@ from typing import Any
 from hourglass.core.bottlenecks import Bottleneck
 from hourglass.core.corruptions import Corruption
 from hourglass.core.losses import Loss
-from hourglass.core.networks.dense import Network
+from hourglass.core.networks.network import Network
 from hourglass.core.penalties import Penalty
+from hourglass.core.pretraining import Pretraining
+from hourglass.core.priors import Prior
 from hourglass.data.formats import FormatSettings
 from hourglass.estimators.base import BaseAutoencoder
 from hourglass.settings import Detection, Training
@@ -25,7 +27,7 @@ class TableAutoencoder(BaseAutoencoder):
     latent, layers : size of a code; widths of the hidden layers. Default: by rule from the data's size.
     scaling : standard, min-max, quantile or none.
     epochs, batch_size, learning_rate, seed, device : see `hourglass.settings.Training`.
-    network, corruption, bottleneck, loss, penalties, format, training, detection :
+    network, corruption, bottleneck, loss, penalties, format, pretraining, training, prior, detection :
         a part's settings, its name, or a dict of its options; what is left out is the kind's own.
 
     Examples
@@ -61,6 +63,8 @@ class TableAutoencoder(BaseAutoencoder):
         penalties: Sequence[Penalty] | Any = None,
         format: FormatSettings | Any = None,
         training: Training | Any = None,
+        prior: Prior | Any = None,
+        pretraining: Pretraining | Any = None,
         detection: Detection | Any = None,
     ) -> None:
         self.kind, self.recipe, self.latent, self.layers, self.scaling = kind, recipe, latent, layers, scaling
@@ -68,6 +72,7 @@ class TableAutoencoder(BaseAutoencoder):
         self.seed, self.device = seed, device
         self.network, self.corruption, self.bottleneck, self.loss = network, corruption, bottleneck, loss
         self.penalties, self.format, self.training, self.detection = penalties, format, training, detection
+        self.prior, self.pretraining = prior, pretraining
 
 
 class SeriesAutoencoder(BaseAutoencoder):
@@ -82,7 +87,8 @@ class SeriesAutoencoder(BaseAutoencoder):
     recipe, latent, layers, scaling : as for `TableAutoencoder`.
     window : steps (48), a calendar length ("1d"), or "row": each row of the data is one. Default: by rule.
     epochs, batch_size, learning_rate, seed, device : see `hourglass.settings.Training`.
-    network, corruption, bottleneck, loss, penalties, format, training, detection : as for `TableAutoencoder`.
+    network, corruption, bottleneck, loss, penalties, format, pretraining, training, prior, detection :
+        as for `TableAutoencoder`.
 
     Examples
     --------
@@ -116,6 +122,8 @@ class SeriesAutoencoder(BaseAutoencoder):
         penalties: Sequence[Penalty] | Any = None,
         format: FormatSettings | Any = None,
         training: Training | Any = None,
+        prior: Prior | Any = None,
+        pretraining: Pretraining | Any = None,
         detection: Detection | Any = None,
     ) -> None:
         self.kind, self.recipe, self.latent, self.layers = kind, recipe, latent, layers
@@ -124,6 +132,73 @@ class SeriesAutoencoder(BaseAutoencoder):
         self.seed, self.device = seed, device
         self.network, self.corruption, self.bottleneck, self.loss = network, corruption, bottleneck, loss
         self.penalties, self.format, self.training, self.detection = penalties, format, training, detection
+        self.prior, self.pretraining = prior, pretraining
 
 
-MODALITIES: dict[str, type[BaseAutoencoder]] = {"table": TableAutoencoder, "series": SeriesAutoencoder}
+class ImageAutoencoder(BaseAutoencoder):
+    """Learns pictures: whole, brought to one size, or cut into tiles.
+
+    Takes an array (n, height, width) or (n, height, width, channels), a list of arrays of any sizes, or `Pictures` as
+    `hourglass.data.files.read(folder)` gives them. Each row of a 2-d array is one picture: square where its number of
+    pixels is a square, else a single line.
+
+    Parameters
+    ----------
+    kind : name, or names joined by `+` (see `hourglass.core.kinds.KINDS`); default denoising.
+    recipe, latent, layers : as for `TableAutoencoder`.
+    size : height and width that pictures are brought to; default: their own, at most 256 a side.
+    tile : cut pictures into squares of so many pixels a side; default: whole pictures.
+    scaling : unit (black 0, white 1), standard (by channel) or none.
+    epochs, batch_size, learning_rate, seed, device : see `hourglass.settings.Training`.
+    network, corruption, bottleneck, loss, penalties, format, pretraining, training, prior, detection :
+        as for `TableAutoencoder`.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> bars = (np.arange(8) == np.arange(100)[:, None, None] % 8) * np.full((8, 1), 255, dtype=np.uint8)
+    >>> model = ImageAutoencoder(kind="plain", latent=4, epochs=5).fit(bars)
+    >>> model.transform(bars).shape, model.reconstruct(bars).shape
+    ((100, 4), (100, 8, 8))
+    """
+
+    modality = "image"
+
+    def __init__(
+        self,
+        kind: str | None = None,
+        *,
+        recipe: str | None = None,
+        latent: int | None = None,
+        layers: Sequence[int] | None = None,
+        size: int | Sequence[int] | None = None,
+        tile: int | None = None,
+        scaling: str | None = None,
+        epochs: int | None = None,
+        batch_size: int | None = None,
+        learning_rate: float | None = None,
+        seed: int | None = None,
+        device: str | None = None,
+        network: Network | Any = None,
+        corruption: Corruption | Any = None,
+        bottleneck: Bottleneck | Any = None,
+        loss: Loss | Any = None,
+        penalties: Sequence[Penalty] | Any = None,
+        format: FormatSettings | Any = None,
+        training: Training | Any = None,
+        prior: Prior | Any = None,
+        pretraining: Pretraining | Any = None,
+        detection: Detection | Any = None,
+    ) -> None:
+        self.kind, self.recipe, self.latent, self.layers = kind, recipe, latent, layers
+        self.size, self.tile, self.scaling = size, tile, scaling
+        self.epochs, self.batch_size, self.learning_rate = epochs, batch_size, learning_rate
+        self.seed, self.device = seed, device
+        self.network, self.corruption, self.bottleneck, self.loss = network, corruption, bottleneck, loss
+        self.penalties, self.format, self.training, self.detection = penalties, format, training, detection
+        self.prior, self.pretraining = prior, pretraining
+
+
+MODALITIES: dict[str, type[BaseAutoencoder]] = {
+    each.modality: each for each in (TableAutoencoder, SeriesAutoencoder, ImageAutoencoder)
+}

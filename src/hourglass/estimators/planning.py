@@ -21,10 +21,15 @@ SHORT: dict[str, tuple[str, str]] = {
     "device": ("training", "device"),
     "window": ("format", "window"),
     "scaling": ("format", "scaling"),
+    "size": ("format", "size"),
+    "tile": ("format", "tile"),
 }
 """Short words for the options used most: each stands for a field of a part."""
 
-PARTS = ("network", "corruption", "bottleneck", "loss", "penalties", "format", "training", "detection")
+PARTS = (
+    *("network", "corruption", "bottleneck", "loss", "penalties", "format"),
+    *("pretraining", "training", "prior", "detection"),
+)
 
 
 def plan(modality: str, parameters: Mapping[str, Any]) -> Experiment:
@@ -75,7 +80,7 @@ def _base(modality: str, recipe: Any, kind: Any) -> Experiment:
     if recipe is None:
         return experiment(modality, kind)
     document = recipes.load(recipe)["experiment"]
-    if document.get("modality", "table") != modality:
+    if document.get("modality", modality) != modality:
         raise UsageError(
             f"the recipe {recipe!r} is for the modality {document.get('modality')}, not {modality}",
             how="leave --modality out",
@@ -84,7 +89,7 @@ def _base(modality: str, recipe: Any, kind: Any) -> Experiment:
         raise UsageError(
             f"both a recipe ({recipe}) and a kind ({kind}) were given", how="a recipe has its own kind: leave one out"
         )
-    return Experiment.from_json(document)
+    return Experiment.from_json({**document, "modality": modality})
 
 
 def _part(chosen: Experiment, slot: str, value: Any) -> Any:
@@ -99,9 +104,17 @@ def _part(chosen: Experiment, slot: str, value: Any) -> Any:
 
 
 def _with(part: Settings, changes: Mapping[str, Any]) -> Settings:
-    """A copy with some options changed; a window of 48 steps may be written as a number."""
-    window = changes.get("window")
-    return part.replace(**{**changes, **({"window": str(window)} if isinstance(window, int) else {})})
+    """A copy with some options changed, those of a part within it too; a window of 48 steps may be a number."""
+    flat = {key: value for key, value in changes.items() if "__" not in key}
+    window = flat.get("window")
+    part = part.replace(**{**flat, **({"window": str(window)} if isinstance(window, int) else {})})
+    for key, value in changes.items():
+        inner, nested, option = key.partition("__")
+        if nested and isinstance(getattr(part, inner, None), Settings):
+            part = part.replace(**{inner: _with(getattr(part, inner), {option: value})})
+        elif nested:
+            raise UsageError(f"{part.name} has no part called {inner!r}, of which {option!r} could be an option")
+    return part
 
 
 def _changed_penalties(penalties: tuple[Penalty, ...], changes: Mapping[str, Any]) -> tuple[Penalty, ...]:

@@ -34,17 +34,19 @@ from hourglass.interfaces.verbs import DONE, R, app, reader_gone, verb
 if typing.TYPE_CHECKING:
     from hourglass.interfaces.operations import Outcome
 
-FOUND, INTERRUPTED, TERMINATED = 4, 130, 143
+BAD_DATA, FOUND, INTERRUPTED, TERMINATED = 3, 4, 130, 143
 
 
 @verb(options.Fit)
 def fit(request: options.Fit) -> int:
     """Fit an autoencoder to DATA, calibrate it, and save the model."""
-    from hourglass.interfaces import operations
+    from hourglass.interfaces import operations, pipelines
 
     with Console(request.quiet) as console:
         outcome = operations.fit(request, console)
         for line in fit_lines(outcome.document):
+            console.say(line)
+        for line in pipelines.follow(request, outcome, console):
             console.say(line)
         _told(outcome, request, console)
         console.say(f"the model is in {outcome.document['model']}")
@@ -64,19 +66,38 @@ def detect(request: options.Detect) -> int:
             for line in (found.summary(), *found.lines()):
                 console.say(line)
     anomalies = bool(outcome.document["anomalies"])
+    if outcome.document.get("failed"):
+        return _ended(outcome, console) or BAD_DATA
     return _ended(outcome, console) or (FOUND if anomalies and request.fail_on_anomaly else DONE)
 
 
-@verb(options.Convert)
-def encode(request: options.Convert) -> int:
-    """Write the codes of DATA: what the bottleneck lets through."""
-    return _convert("encode", request)
+@verb(options.Encode)
+def encode(request: options.Encode) -> int:
+    """Write the codes of DATA: what the bottleneck lets through. With --plot, draw them as a map."""
+    if request.plot is None:
+        if request.label is not None:
+            raise UsageError("--label colours the map of the codes", where="encode", how="add --plot FILE.html")
+        return _convert("encode", request)
+    from hourglass.interfaces import plotting
+
+    with Console(request.quiet) as console:
+        _told(plotting.plot(request, console), request, console)
+        console.say(f"the map is in {request.plot}")
+    return DONE
 
 
 @verb(options.Decode)
 def decode(request: options.Decode) -> int:
     """Write the data that CODES stand for."""
     return _convert("decode", request)
+
+
+@verb(options.Generate)
+def generate(request: options.Generate) -> int:
+    """Make new samples with MODEL, or ways from one sample to the next, or the plane of its codes."""
+    from hourglass.interfaces import generating
+
+    return _values(generating.generate, request)
 
 
 @verb(options.Convert)
@@ -94,14 +115,20 @@ def denoise(request: options.Convert) -> int:
 def _convert(name: str, request: options.Convert | options.Decode) -> int:
     from hourglass.interfaces import operations
 
+    return _values(getattr(operations, name), request)
+
+
+def _values(operation: Callable[..., Outcome], request: Any) -> int:
+    """Run an operation that writes values, which may go to stdout."""
     if request.json and request.output is None:
-        raise UsageError("--json leaves no room on stdout for the values", where=name, how="write them with -o FILE")
+        how = "write them with -o FILE"
+        raise UsageError("--json leaves no room on stdout for the values", where=operation.__name__, how=how)
     with Console(request.quiet) as console:
-        outcome = getattr(operations, name)(request, console)
+        outcome = operation(request, console)
         _told(outcome, request, console)
         if request.output:
             console.say(f"wrote {' x '.join(map(str, outcome.document['shape']))} values to {request.output}")
-    return DONE
+    return BAD_DATA if outcome.document.get("failed") else DONE
 
 
 @verb(options.Evaluate)
@@ -110,6 +137,54 @@ def evaluate(request: options.Evaluate) -> int:
     from hourglass.interfaces import operations
 
     return _shown(operations.evaluate, request, evaluate_lines)
+
+
+@verb(options.Finetune)
+def finetune(request: options.Finetune) -> int:
+    """Teach MODEL the labels of DATA: a new layer on its codes, and its encoder below that."""
+    from hourglass.interfaces import finetuning
+
+    with Console(request.quiet) as console:
+        outcome = finetuning.finetune(request, console)
+        _told(outcome, request, console)
+        for line in finetuning.finetune_lines(outcome.document):
+            console.say(line)
+    return _ended(outcome, console)
+
+
+@verb(options.Convert)
+def predict(request: options.Convert) -> int:
+    """Write what a MODEL that was taught labels makes of DATA."""
+    return _convert("predict", request)
+
+
+@verb(options.Probe)
+def probe(request: options.Probe) -> int:
+    """Judge the codes of MODEL by their use for the labels of DATA, beside PCA and the raw samples."""
+    from hourglass.interfaces import probing
+
+    return _shown(probing.probe, request, probing.probe_lines)
+
+
+@verb(options.Compress)
+def compress(request: options.Compress) -> int:
+    """Write DATA as a small file of codes, rounded and entropy-coded, that MODEL turns back."""
+    from hourglass.interfaces import compressing
+
+    with Console(request.quiet) as console:
+        outcome = compressing.compress(request, console)
+        _told(outcome, request, console)
+        for line in compressing.compress_lines(outcome.document):
+            console.say(line)
+    return DONE
+
+
+@verb(options.Decompress)
+def decompress(request: options.Decompress) -> int:
+    """Write the data that the compressed FILE stands for, by the MODEL that it was compressed with."""
+    from hourglass.interfaces import compressing
+
+    return _values(compressing.decompress, request)
 
 
 @verb(options.Inspect)
@@ -144,7 +219,8 @@ def recipes(request: options.Recipes) -> int:
         return DONE
     shown = [recipes.load(name) for name in recipes.names()]
     if request.json:
-        print(json.dumps([{key: each[key] for key in ("name", "system", "title", "data", "figure")} for each in shown]))
+        keys = ("name", "system", "title", "data", "figure", "measured")
+        print(json.dumps([{key: each[key] for key in keys} for each in shown]))
     else:
         print("\n".join(recipe_lines(shown)))
     return DONE

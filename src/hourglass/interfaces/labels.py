@@ -9,7 +9,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from hourglass.data.formats import Data
-from hourglass.data.samples import Frame
+from hourglass.data.samples import Frame, Pictures
 from hourglass.errors import DataError, UsageError
 from hourglass.settings import did_you_mean
 
@@ -18,7 +18,7 @@ _NORMAL, _ODD = ("0", "false", "normal"), ("1", "true", "anomaly")
 
 def label_column(data: Data, name: str) -> pa.ChunkedArray:
     """The column of labels called `name`."""
-    if not isinstance(data, Frame):
+    if isinstance(data, np.ndarray):
         how = "put the labels beside it in an .npz file and name both: FILE.npz:X+LABELS"
         raise UsageError(f"an array of {data.ndim} dimensions has no column {name!r}", where="--label", how=how)
     if name not in data.table.column_names:
@@ -66,7 +66,7 @@ def anomaly_labels(data: Data, label: str, normal: str | None) -> np.ndarray:
     column = label_column(data, label)
     if column.null_count:
         row = int(np.flatnonzero(np.asarray(column.is_null()))[0])
-        where = data.where(row, label) if isinstance(data, Frame) else ""
+        where = "" if isinstance(data, np.ndarray) else data.where(row, label)
         raise DataError("the label is missing", where=where, how="leave out rows whose label is not known")
     if normal is not None:
         return ~normal_rows(data, label, normal)
@@ -79,10 +79,13 @@ def anomaly_labels(data: Data, label: str, normal: str | None) -> np.ndarray:
     return np.asarray(np.logical_or.reduce([equal_to(lower, word) for word in _ODD]))
 
 
-def only(frame: Frame, mask: np.ndarray, words: str) -> Frame:
+def only(data: Frame | Pictures, mask: np.ndarray, words: str) -> Frame | Pictures:
     """The rows where `mask` is true. Their places are then counted among these rows, and the source says so."""
-    table = frame.table.filter(pa.array(mask))
-    return dataclasses.replace(frame, table=table, source=f"{frame.source} ({words})", first_line=None)
+    table, source = data.table.filter(pa.array(mask)), f"{data.source} ({words})"
+    if isinstance(data, Frame):
+        return dataclasses.replace(data, table=table, source=source, first_line=None)
+    arrays = [data.arrays[picture] for picture in np.flatnonzero(mask).tolist()]
+    return dataclasses.replace(data, arrays=arrays, table=table, source=source)
 
 
 def blanked(frame: Frame, mask: np.ndarray, keep: str | None) -> Frame:
@@ -101,4 +104,4 @@ def _values(column: pa.ChunkedArray) -> str:
 
 
 def _source(data: Data) -> str:
-    return data.source if isinstance(data, Frame) else "the data"
+    return "the data" if isinstance(data, np.ndarray) else data.source

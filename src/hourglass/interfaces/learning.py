@@ -13,7 +13,7 @@ from hourglass.core.fitting import fit_model
 from hourglass.core.kinds import Experiment
 from hourglass.data.files import find_time_column
 from hourglass.data.formats import Data
-from hourglass.data.samples import Frame
+from hourglass.data.samples import Frame, Pictures
 from hourglass.data.signals import ROW
 from hourglass.data.times import find_time
 from hourglass.errors import DataError, UsageError
@@ -22,7 +22,8 @@ from hourglass.interfaces.labels import blanked, label_column, normal_rows, only
 from hourglass.interfaces.options import Learning
 from hourglass.settings import did_you_mean
 
-_PARAMETERS = ("kind", "recipe", "latent", "layers", "epochs", "batch_size", "learning_rate", "seed", "device")
+_PARAMETERS = ("kind", "recipe", "latent", "layers", "epochs", "batch_size", "learning_rate", "seed", "device", "prior")
+_FORMAT_WORDS = {"series": ("window",), "image": ("size", "tile")}
 
 
 class Listener(Protocol):
@@ -51,9 +52,9 @@ def learn(request: Learning, data: Data, listener: Listener) -> tuple[FittedMode
     modality, why = choose_modality(request, data)
     if why:
         listener.note(why)
-    data = _named(data, request) if modality == "table" else data
+    data = data if modality == "series" else _named(data, request)
     plan = planned(request, modality)
-    whole = modality == "table" or getattr(plan.format, "window", None) == ROW
+    whole = modality != "series" or getattr(plan.format, "window", None) == ROW
     train = _training_data(request, data, whole, listener)
     model = fit_model(train, plan, report=listener.epoch)
     model.card["task"] = DETECTOR
@@ -64,20 +65,34 @@ def learn(request: Learning, data: Data, listener: Listener) -> tuple[FittedMode
 
 def choose_modality(request: Learning, data: Data) -> tuple[str, str]:
     """What the data are, and a sentence that says why where nobody named it."""
-    if not isinstance(data, Frame) and data.ndim > 3:
-        what = f"got an array of {data.ndim} dimensions, wanted at most 3 (series, step, channel)"
+    if isinstance(data, np.ndarray) and data.ndim > 4:
+        what = f"got an array of {data.ndim} dimensions, wanted at most 4 (picture, height, width, channel)"
         raise DataError(what, how="reshape it to rows and columns")
     named = request.modality or (request.recipe and recipes.load(request.recipe)["experiment"].get("modality", "table"))
     found, why = (named, "") if named else _found_modality(request, data)
-    if found == "table" and (request.window or request.time):
-        option = "--window" if request.window else "--time"
-        raise UsageError(f"{option} is for series, and the data are read as a table", how="add --modality series")
-    if found == "table" and not isinstance(data, Frame):
+    for option, modality in _ONLY_FOR.items():
+        if getattr(request, option) is not None and found != modality:
+            what = f"--{option} is for {_PLURALS[modality]}, and the data are read as {_PLURALS[found]}"
+            raise UsageError(what, how=f"add --modality {modality}")
+    if isinstance(data, Pictures) and found != "image":
+        raise DataError("got pictures, wanted rows", where=data.source, how="leave --modality out")
+    if found == "series" and isinstance(data, np.ndarray) and data.ndim > 3:
+        raise DataError(f"got an array of {data.ndim} dimensions, wanted at most 3", how="use --modality image")
+    if found == "table" and isinstance(data, np.ndarray):
         raise DataError(f"got an array of shape {data.shape}, wanted rows and columns", how="use --modality series")
     return found, why
 
 
+_ONLY_FOR = {"window": "series", "time": "series", "size": "image", "tile": "image"}
+_PLURALS = {"table": "a table", "series": "series", "image": "pictures"}
+
+
 def _found_modality(request: Learning, data: Data) -> tuple[str, str]:
+    if isinstance(data, Pictures):
+        return "image", ""
+    if isinstance(data, np.ndarray) and (data.ndim == 4 or data.dtype in (np.uint8, np.uint16)):
+        kind = f"an array of {data.ndim} dimensions, {data.dtype}"
+        return "image", f"reading as pictures: {kind}; --modality series to change"
     why = _series_because(request, data)
     if why:
         change = "; --modality table to change" if isinstance(data, Frame) else ""
@@ -85,8 +100,8 @@ def _found_modality(request: Learning, data: Data) -> tuple[str, str]:
     return "table", "reading as a table: no column orders the rows in time; --modality series to change"
 
 
-def _series_because(request: Learning, data: Data) -> str:
-    if not isinstance(data, Frame):
+def _series_because(request: Learning, data: Frame | np.ndarray) -> str:
+    if isinstance(data, np.ndarray):
         return f"an array of {data.ndim} dimensions"
     if data.source.lower().removesuffix(".gz").endswith(".ts"):
         return "a .ts file"
@@ -100,8 +115,7 @@ def _series_because(request: Learning, data: Data) -> str:
 def planned(request: Learning, modality: str) -> Experiment:
     """The experiment that the options ask for."""
     parameters = {name: getattr(request, name) for name in _PARAMETERS}
-    if modality == "series":
-        parameters["window"] = request.window
+    parameters |= {option: getattr(request, option) for option in _FORMAT_WORDS.get(modality, ())}
     chosen = plan_with(modality, parameters, dict(_assignment(text) for text in request.set))
     asked = {"false_alarm_rate": request.false_alarm_rate, "threshold": request.threshold}
     chosen = change(chosen, "detection", {name: value for name, value in asked.items() if value is not None})
@@ -150,12 +164,12 @@ def _training_data(request: Learning, data: Data, whole: bool, listener: Listene
             raise UsageError("--normal needs the column that it is a value of", how="add --label COLUMN")
         return data
     label_column(data, request.label)
-    if request.normal is None or not isinstance(data, Frame):
+    if request.normal is None or isinstance(data, np.ndarray):
         listener.note(f"training on all rows, whatever their {request.label!r}: --normal VALUE keeps to normal ones")
         return data
     mask = normal_rows(data, request.label, request.normal)
     chosen = f"rows whose {request.label!r} is {request.normal}"
     listener.note(f"training on the {np.count_nonzero(mask):,} of {len(mask):,} {chosen}")
-    if whole or data.unnamed:
+    if whole or isinstance(data, Pictures) or data.unnamed:
         return only(data, mask, chosen)
     return blanked(data, mask, find_time(data, request.time, (request.label,), []))

@@ -17,19 +17,25 @@ import pyarrow as pa
 from hourglass.core.checkpoints import load_model, save_model
 from hourglass.core.fitted import CALIBRATED_ON, Detection, FittedModel
 from hourglass.core.fitting import versions
+from hourglass.core.heads import Classes
 from hourglass.data.files import read
 from hourglass.data.formats import Data
-from hourglass.data.samples import Frame, unique_notices
+from hourglass.data.images import ImageFormat
+from hourglass.data.samples import Frame, Pictures, unique_notices
 from hourglass.data.series import SeriesFormat
 from hourglass.data.writing import write_table
 from hourglass.errors import UsageError
+from hourglass.interfaces.gallery import check_maps, write_maps
 from hourglass.interfaces.labels import anomaly_labels, normal_rows, only
 from hourglass.interfaces.learning import Listener, Nobody, learn
 from hourglass.interfaces.options import Convert, Decode, Detect, Evaluate, Fit, Inspect
 from hourglass.interfaces.outputs import HTML, MODEL, SCORES, VALUES, check_place, in_order_of, read_codes, write_values
+from hourglass.interfaces.pictures import check_is_file, for_place, shape_of
 from hourglass.interfaces.results import Findings, findings
 
 _TRAINING = CALIBRATED_ON[2]
+_FEW_PIXELS = 64
+"""Numbers in a picture up to which its flag is explained unasked."""
 
 
 @dataclass(frozen=True)
@@ -48,7 +54,7 @@ def fit(request: Fit, listener: Listener | None = None) -> Outcome:
     """Fit an autoencoder to a file, calibrate it as a detector, and save it."""
     check_place(request.output, MODEL, "--output", request.data)
     check_place(request.report, HTML, "--report", request.data)
-    data = _read(request.data, listener)
+    data = _read(request.data, listener, request.skip_bad)
     model, train = learn(request, data, listener or Nobody())
     path = save_model(model, request.output)
     if request.report:
@@ -64,27 +70,33 @@ def detect(request: Detect, listener: Listener | None = None) -> Outcome:
     check_place(request.output, SCORES, "--output", request.data, request.model)
     check_place(request.report, HTML, "--report", request.data, request.model)
     check_place(request.save, MODEL, "--save", request.data)
-    model = load_model(_model_path(request.model), request.device or "auto") if request.model else None
-    data = _read(request.data, listener)
+    check_maps(request.map, None)
+    model = load_model(model_path(request.model), request.device or "auto") if request.model else None
+    data = _read(request.data, listener, request.skip_bad or model is not None)
     path, train, fit_notices = request.model, None, []
     if model is None:
         model, train = learn(request, data, listener or Nobody())
         path = str(save_model(model, request.save)) if request.save else None
         fit_notices = _fit_notices(model)
+    check_maps(request.map, model)
     found = _find(model, data, request, train)
+    write_maps(request.map, found, request.reasons == "all", request.data)
     if not request.json or request.output:
         write_table(found.table(), request.output)
     if request.report:
         _report(request.report, model, data, found.detection, request.data, train)
     document = {**found.document(), "model": path, "output": request.output, "report": request.report}
+    document |= _failed(data) if not request.skip_bad else {}
     notices = [*_read_notices(data), *_detection_notices(found), *fit_notices]
     document |= {"notices": unique_notices(notices), "versions": versions()}
     return Outcome(document, model, train is not None and _interrupted(model), found)
 
 
 def _find(model: FittedModel, data: Data, request: Detect, train: Data | None) -> Findings:
-    detection = model.detect(data, request.false_alarm_rate, request.threshold, request.reasons, own=train is data)
-    return findings(model, detection, request.reasons, request.false_alarm_rate)
+    many = isinstance(model.format, ImageFormat) and model.format.layout.size > _FEW_PIXELS
+    reasons = "none" if many and request.reasons == "flagged" else request.reasons  # a pixel explains nothing
+    detection = model.detect(data, request.false_alarm_rate, request.threshold, reasons, own=train is data)
+    return findings(model, detection, reasons, request.false_alarm_rate)
 
 
 def encode(request: Convert, listener: Listener | None = None) -> Outcome:
@@ -92,34 +104,41 @@ def encode(request: Convert, listener: Listener | None = None) -> Outcome:
     model, data = _loaded(request, listener)
     codes = model.encode(data)
     names = [f"latent{place}" for place in range(codes.shape[1])]
-    table = pa.table({**_window_names(model, data), **dict(zip(names, np.ascontiguousarray(codes.T), strict=True))})
+    table = pa.table({**_sample_names(model, data), **dict(zip(names, np.ascontiguousarray(codes.T), strict=True))})
     as_array = request.output is not None and Path(request.output).suffix.lower() in (".npy", ".npz")
     write_values(codes if as_array else table, request.output)
-    return _converted(model, request, data, codes.shape)
+    return _converted(model, request, data, list(codes.shape))
 
 
 def decode(request: Decode, listener: Listener | None = None) -> Outcome:
     """Write the samples that codes stand for, in the units of the data that the model was fitted on."""
     check_place(request.output, VALUES, "--output", request.codes, request.model)
-    model = load_model(_model_path(request.model), request.device or "auto")
+    model = load_model(model_path(request.model), request.device or "auto")
     codes = _read(request.codes, listener)
-    values = model.decode(read_codes(codes, model.latent_size))
+    values = for_place(model.decode(read_codes(codes, model.latent_size)), model, request.output)
+    if isinstance(values, Pictures) and isinstance(codes, Frame) and "name" in codes.table.column_names:
+        values = dataclasses.replace(values, table=codes.table.select(["name"]))
     names = model.format.cell_names()
     if isinstance(values, np.ndarray) and not _as_array(request.output):
         values = values.reshape(len(values), -1)
     write_values(values, request.output, names)
-    return _converted(model, request, codes, (len(values), len(names)))
+    shape = shape_of(values) if isinstance(values, Pictures) else [len(values), len(names)]
+    return _converted(model, request, codes, shape)
 
 
 def reconstruct(request: Convert, listener: Listener | None = None) -> Outcome:
     """Write the data as the model gives them back through its bottleneck, in their own form and units."""
     model, data = _loaded(request, listener)
-    values = in_order_of(model.reconstruct(data), data)
+    if isinstance(data, Pictures):
+        check_is_file(request.output)
+    values = for_place(in_order_of(model.reconstruct(data), data), model, request.output)
+    if isinstance(values, Pictures) and isinstance(data, Pictures):
+        values = dataclasses.replace(values, source=data.source, failed=data.failed)
     write_values(values, request.output, _value_names(model, data))
     packing = model.format.pack(data).notices
     for notice in packing:
         (listener or Nobody()).note(notice)
-    return _converted(model, request, data, values.shape, packing)
+    return _converted(model, request, data, shape_of(values), packing)
 
 
 def denoise(request: Convert, listener: Listener | None = None) -> Outcome:
@@ -131,20 +150,34 @@ def denoise(request: Convert, listener: Listener | None = None) -> Outcome:
     return outcome
 
 
+def predict(request: Convert, listener: Listener | None = None) -> Outcome:
+    """Write the label that a taught model gives each sample, and the probability of each class."""
+    model, data = _loaded(request, listener)
+    found = model.predict(data)
+    columns = [found] if found.ndim == 1 else list(found.T)
+    names = ["prediction"] if found.ndim == 1 else [f"prediction{place}" for place in range(len(columns))]
+    if model.head is not None and isinstance(model.head.meaning, Classes):
+        names += [f"probability_{label}" for label in model.head.meaning.labels.tolist()]
+        columns += list(model.probabilities(data).T)
+    samples: dict[str, Any] = {**_sample_names(model, data)} or {"row": np.arange(len(found))}
+    write_values(pa.table(samples | dict(zip(names, columns, strict=True))), request.output)
+    return _converted(model, request, data, [len(found), len(names)])
+
+
 def evaluate(request: Evaluate, listener: Listener | None = None) -> Outcome:
     """Judge a model on labelled rows, beside PCA and an isolation forest on the same split."""
     from hourglass.estimators import evaluation
 
-    model = load_model(_model_path(request.model), request.device or "auto")
+    model = load_model(model_path(request.model), request.device or "auto")
     remembered = model.card.get("label") or {}
     label = request.label or remembered.get("column")
     if label is None:
         raise UsageError("the model remembers no label column", where="evaluate", how="name it with --label COLUMN")
     normal = request.normal or (remembered.get("normal") if label == remembered.get("column") else None)
-    data = _read(request.data, listener)
+    data = _read(request.data, listener, request.skip_bad)
     labels = anomaly_labels(data, label, normal)
-    data = _without_label(data, label, model)
-    train = _normal_only(_read(request.train, listener), label, normal) if request.train else None
+    data = without_label(data, label, model)
+    train = _normal_only(_read(request.train, listener, request.skip_bad), label, normal) if request.train else None
     result = evaluation.evaluate(model, data, labels, train=train, rate=request.false_alarm_rate)
     result["notices"] = unique_notices([*_read_notices(data), *result["notices"]])
     return Outcome(result | {"label": label, "normal": normal, "model": request.model}, model)
@@ -152,7 +185,7 @@ def evaluate(request: Evaluate, listener: Listener | None = None) -> Outcome:
 
 def inspect(request: Inspect, listener: Listener | None = None) -> Outcome:
     """Say what is in a model file."""
-    path = _model_path(request.model)
+    path = model_path(request.model)
     model = load_model(path, "cpu")
     return Outcome({"file": path, "bytes": Path(path).stat().st_size, **describe(model)}, model)
 
@@ -166,6 +199,7 @@ def describe(model: FittedModel) -> dict[str, Any]:
         "columns": _columns(model),
         "label": model.card.get("label"),
         "latent": model.latent_size,
+        "head": head_facts(model),
         "parameters": sum(weights.numel() for weights in model.network.parameters()),
         "training": {
             "samples": model.card.get("samples"),
@@ -190,29 +224,52 @@ def describe(model: FittedModel) -> dict[str, Any]:
     }
 
 
+def head_facts(model: FittedModel) -> dict[str, Any] | None:
+    """What a model learned from labels, and how well, as JSON values; None where it was taught none."""
+    head = model.head
+    if head is None:
+        return None
+    meaning = head.meaning
+    what = {"classes": meaning.labels.tolist()} if isinstance(meaning, Classes) else {"numbers": meaning.outputs}
+    return {
+        "task": meaning.task,
+        **what,
+        "labelled": head.settings["labelled"],
+        "frozen": head.tuned is None,
+        "held_out": head.judged,
+    }
+
+
 def _columns(model: FittedModel) -> dict[str, Any] | list[dict[str, str]]:
     form = model.format
     if isinstance(form, SeriesFormat):
         steps = f"{form.rule.steps} steps"
         window = steps if form.rule.calendar is None else f"{form.rule.word} ({steps})"
         return {"channels": list(form.schema.channels), "time": form.schema.time, "window": window}
+    if isinstance(form, ImageFormat):
+        return {"channels": list(form.channel_names), "size": list(form.size), "tile": form.settings.tile}
     return [{"name": cell.name, "kind": cell.kind} for cell in form.layout.cells]
 
 
-def _model_path(path: str) -> str:
+def model_path(path: str) -> str:
     """The model's file: as given, or with the suffix that saving adds."""
     return path if Path(path).exists() or Path(path).suffix else f"{path}.safetensors"
 
 
-def _read(path: str, listener: Listener | None) -> Data:
-    data = read(path)
+def _read(path: str, listener: Listener | None, skip_bad: bool = False) -> Data:
+    data = read(path, skip_bad=skip_bad)
     for notice in _read_notices(data):
         (listener or Nobody()).note(notice)
     return data
 
 
 def _read_notices(data: Data) -> tuple[str, ...]:
-    return data.notices if isinstance(data, Frame) else ()
+    return () if isinstance(data, np.ndarray) else data.notices
+
+
+def _failed(data: Data) -> dict[str, list[str]]:
+    """What could not be read, while the rest was done."""
+    return {"failed": list(data.failed)} if isinstance(data, Pictures) and data.failed else {}
 
 
 def _fit_notices(model: FittedModel) -> list[str]:
@@ -233,32 +290,35 @@ def _interrupted(model: FittedModel) -> bool:
 
 
 def _report(path: str, model: FittedModel, data: Data, found: Detection, source: str, train: Data | None) -> None:
-    from hourglass.interfaces.report import write_report
+    from hourglass.interfaces.report import subject_of, write_report
 
     label = model.card.get("label") or {}
-    known = isinstance(data, Frame) and label.get("normal") is not None and label["column"] in data.table.column_names
+    columns = [] if isinstance(data, np.ndarray) else data.table.column_names
+    known = label.get("normal") is not None and label["column"] in columns
     labels = ~normal_rows(data, label["column"], label["normal"]) if known else None
-    write_report(path, model, data, found, title=Path(source).name, train=train, labels=labels)
+    write_report(path, Path(source).name, subject_of(model, data, found, train=train, labels=labels))
 
 
 def _loaded(request: Convert, listener: Listener | None) -> tuple[FittedModel, Data]:
     check_place(request.output, VALUES, "--output", request.data, request.model)
-    return load_model(_model_path(request.model), request.device or "auto"), _read(request.data, listener)
+    return load_model(model_path(request.model), request.device or "auto"), _read(request.data, listener, True)
 
 
 def _converted(
-    model: FittedModel, request: Convert | Decode, data: Data, shape: tuple[int, ...], packing: Sequence[str] = ()
+    model: FittedModel, request: Convert | Decode, data: Data, shape: list[int], packing: Sequence[str] = ()
 ) -> Outcome:
-    document = {"model": request.model, "output": request.output, "shape": list(shape)}
+    document: dict[str, Any] = {"model": request.model, "output": request.output, "shape": shape, **_failed(data)}
     notices = unique_notices([*_read_notices(data), *packing])
     return Outcome({**document, "notices": notices, "versions": versions()}, model)
 
 
-def _window_names(model: FittedModel, data: Data) -> dict[str, list[str]]:
-    if not isinstance(model.format, SeriesFormat):
-        return {}
-    packed = model.format.pack(data)
-    return {"window": [model.format.window_label(packed.places, window) for window in range(len(packed.samples))]}
+def _sample_names(model: FittedModel, data: Data) -> dict[str, list[str]]:
+    """What windows and pictures are called, in a column of their own."""
+    form = model.format
+    if isinstance(form, SeriesFormat):
+        packed = form.pack(data)
+        return {"window": [form.window_label(packed.places, window) for window in range(len(packed.samples))]}
+    return {"name": form.labels(form.pack(data).places)} if isinstance(form, ImageFormat) else {}
 
 
 def _value_names(model: FittedModel, data: Data) -> list[str] | None:
@@ -272,19 +332,22 @@ def _value_names(model: FittedModel, data: Data) -> list[str] | None:
 
 def _normal_only(data: Data, label: str, normal: str | None) -> Data:
     """The rows that a model would have been fitted on: the normal ones where the labels are there, else all."""
-    if not isinstance(data, Frame) or label not in data.table.column_names:
+    if isinstance(data, np.ndarray) or label not in data.table.column_names:
         return data
     mask = normal_rows(data, label, normal) if normal is not None else ~anomaly_labels(data, label, None)
     normal_data = only(data, mask, "normal rows")
+    if isinstance(normal_data, Pictures):
+        return normal_data
     return dataclasses.replace(normal_data, table=normal_data.table.drop_columns([label]))
 
 
-def _without_label(data: Data, label: str, model: FittedModel) -> Data:
+def without_label(data: Data, label: str, model: FittedModel) -> Data:
     """The data as the model should see them; `UsageError` where it was fitted to the label itself."""
     if not isinstance(data, Frame):
         return data
     form = model.format
-    if label in (form.schema.columns if isinstance(form, SeriesFormat) else form.cell_names()):
+    named = form.schema if isinstance(form, SeriesFormat) else form.form if isinstance(form, ImageFormat) else None
+    if label in (form.cell_names() if named is None else named.columns):
         how = f"fit it with --label {label}, which leaves the column out"
         raise UsageError(f"the model was fitted to column {label!r} as a feature", where="--label", how=how)
     return dataclasses.replace(data, table=data.table.drop_columns([label]))

@@ -10,10 +10,10 @@ import dataclasses
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
-from hourglass.settings import Detection, Settings, Training, option
+from hourglass.settings import Detection, Settings, Training, Tuning, option
 
 REQUIRED = dataclasses.MISSING
-_MODALITIES = ("table", "series")
+_MODALITIES = ("table", "series", "image")
 _REASONS = ("flagged", "all", "none")
 
 
@@ -57,6 +57,11 @@ class Learning(Labelled):
     modality: str | None = option(
         None, "what the data are (default: series where a column orders the rows in time)", choices=_MODALITIES
     )
+    size: tuple[int, ...] | None = option(
+        None, "height,width that pictures are brought to (default: their own, at most 256 a side)", low=1
+    )
+    tile: int | None = option(None, "cut pictures into squares of so many pixels a side", low=1)
+    skip_bad: bool = option(False, "leave out pictures of a folder that cannot be read, and list them")
     kind: str | None = option(None, "kind of autoencoder, or kinds joined by +, such as denoising+variational")
     recipe: str | None = option(None, "a recipe to start from (see `hourglass recipes`)")
     latent: int | None = option(None, "numbers in a code (default: by the data's size)", low=1)
@@ -67,6 +72,9 @@ class Learning(Labelled):
     learning_rate: float | None = option(None, **said(Training, "learning_rate"))
     seed: int | None = option(None, **said(Training, "seed"))
     device: str | None = option(None, **said(Training, "device"))
+    prior: str | None = option(
+        None, "where new codes come from: normal, mixture, empirical, vamp, flow (default: normal)"
+    )
     time: str | None = option(None, "time column of a series (default: found by type or name)")
     window: str | None = option(None, "window of a series: steps (48), a length (1h, 1d), or row (default: by rule)")
     columns: tuple[str, ...] | None = option(None, "use only these columns, such as a,b,c (default: all that fit)")
@@ -80,7 +88,9 @@ class Fit(Learning):
 
     arguments = ("data",)
 
-    data: str = option(REQUIRED, "file to learn from: CSV, Parquet, NPY, NPZ, ARFF or .ts")
+    data: str = option(
+        REQUIRED, "file to learn from: CSV, Parquet, NPY, NPZ, IDX, ARFF or .ts; or a folder of pictures"
+    )
     output: str = option(REQUIRED, "file to write the model to; .safetensors is added where it has no suffix")
     report: str | None = option(None, "write a report to this HTML file")
 
@@ -96,13 +106,14 @@ class Detect(Learning):
     output: str | None = option(None, "file to write the scores to: .csv, .jsonl or .parquet (default: CSV on stdout)")
     save: str | None = option(None, "keep the model that was fitted on the way in this file")
     report: str | None = option(None, "write a report to this HTML file")
+    map: str | None = option(None, "draw the anomaly maps of flagged pictures, as PNG files in this folder")
     reasons: str = option("flagged", "rows to give reasons for (default: flagged)", choices=_REASONS)
     fail_on_anomaly: bool = option(False, "exit with code 4 if an anomaly is found")
 
 
 ONLY_FOR_FITTING = {field.name for field in dataclasses.fields(Learning)} - {
     *(field.name for field in dataclasses.fields(Request)),
-    *("device", "false_alarm_rate", "threshold"),
+    *("device", "false_alarm_rate", "threshold", "skip_bad"),
 } | {"save"}
 """Options of `detect` that mean nothing where a model is given."""
 
@@ -114,8 +125,38 @@ class Convert(Request):
     arguments = ("model", "data")
 
     model: str = option(REQUIRED, "fitted model")
-    data: str = option(REQUIRED, "file to put through the model")
+    data: str = option(REQUIRED, "file or folder to put through the model")
+    output: str | None = option(
+        None, "file to write: .npy, .npz, .csv, .parquet; pictures: .png or a folder (default: CSV on stdout)"
+    )
+    device: str | None = option(None, **said(Training, "device"))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Encode(Convert):
+    """`hourglass encode`."""
+
+    plot: str | None = option(None, "draw the map of the codes in this HTML file; codes are then written with -o only")
+    label: str | None = option(None, "column that colours the map (default: the anomaly score does)")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Generate(Request):
+    """`hourglass generate`."""
+
+    arguments = ("model",)
+
+    model: str = option(REQUIRED, "fitted model")
+    number: int | None = option(None, "samples to make (default: 16)", low=1)
     output: str | None = option(None, "file to write: .npy, .npz, .csv or .parquet (default: CSV on stdout)")
+    seed: int | None = option(None, "one number that makes the samples repeatable (default: 0)", low=0)
+    prior: str | None = option(
+        None, "where codes come from: normal, mixture, empirical, vamp, flow (default: as fitted); others need --data"
+    )
+    data: str | None = option(None, "data that the prior is fitted to anew, best those that the model was fitted on")
+    interpolate: str | None = option(None, "instead, ways from each sample of this file to the next one")
+    steps: int | None = option(None, "samples on each way, both ends included (default: 8)", low=2)
+    plane: int | None = option(None, "instead, N x N samples over the plane of the codes", low=1)
     device: str | None = option(None, **said(Training, "device"))
 
 
@@ -127,7 +168,9 @@ class Decode(Request):
 
     model: str = option(REQUIRED, "fitted model")
     codes: str = option(REQUIRED, "file of codes, as `hourglass encode` writes them")
-    output: str | None = option(None, "file to write: .npy, .npz, .csv or .parquet (default: CSV on stdout)")
+    output: str | None = option(
+        None, "file to write: .npy, .npz, .csv, .parquet; pictures: .png or a folder (default: CSV on stdout)"
+    )
     device: str | None = option(None, **said(Training, "device"))
 
 
@@ -138,11 +181,83 @@ class Evaluate(Request):
     arguments = ("model", "data")
 
     model: str = option(REQUIRED, "fitted model")
-    data: str = option(REQUIRED, "file of labelled rows")
+    data: str = option(REQUIRED, "file of labelled rows, or folder of pictures")
     label: str | None = option(None, "column that says what a row is (default: the one named at fit)")
     normal: str | None = option(None, "value of the label that means normal (default: as at fit, or 0 or false)")
     train: str | None = option(None, "rows that the model was fitted on: baselines then learn from them too")
+    skip_bad: bool = option(False, "leave out pictures of a folder that cannot be read, and list them")
     false_alarm_rate: float | None = option(None, **said(Detection, "false_alarm_rate"))
+    device: str | None = option(None, **said(Training, "device"))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Finetune(Request):
+    """`hourglass finetune`."""
+
+    arguments = ("model", "data")
+
+    model: str = option(REQUIRED, "fitted model to start from")
+    data: str = option(REQUIRED, "file of labelled rows, or folder of labelled pictures; rows without a label are left")
+    label: str = option(REQUIRED, "column of labels: classes or numbers")
+    output: str = option(REQUIRED, "file to write the taught model to; .safetensors is added where it has no suffix")
+    task: str | None = option(
+        None, "what labels are (default: classes where they are words, flags or few whole numbers)",
+        choices=("classify", "regress"),
+    )  # fmt: skip
+    freeze: bool = option(False, "leave the encoder as it is: only a new layer on its codes learns")
+    corrupt: bool = option(False, "corrupt samples in training, as they were when the autoencoder was trained")
+    encoder_rate: float | None = option(None, **said(Tuning, "encoder_rate"))
+    warm_up: float | None = option(None, **said(Tuning, "warm_up"))
+    epochs: int | None = option(None, **said(Training, "epochs"))
+    batch_size: int | None = option(None, **said(Training, "batch_size"))
+    learning_rate: float | None = option(None, "the largest step size of the schedule (default: 0.01)", low=0)
+    validation: float | None = option(
+        None, "share of the labels held out to choose the best epoch (default: 0.1, or none of few)", low=0, high=0.5
+    )
+    seed: int | None = option(None, **said(Training, "seed"))
+    skip_bad: bool = option(False, "leave out pictures of a folder that cannot be read, and list them")
+    device: str | None = option(None, **said(Training, "device"))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Probe(Request):
+    """`hourglass probe`."""
+
+    arguments = ("model", "data")
+
+    model: str = option(REQUIRED, "fitted model")
+    data: str = option(REQUIRED, "file of labelled samples")
+    label: str | None = option(None, "column of classes (default: the one named at fit)")
+    test: str | None = option(None, "file of other samples to judge on (default: a quarter of DATA)")
+    seed: int | None = option(None, "one number that makes the split repeatable (default: 0)", low=0)
+    device: str | None = option(None, **said(Training, "device"))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Compress(Request):
+    """`hourglass compress`."""
+
+    arguments = ("data", "model")
+
+    data: str = option(REQUIRED, "data to compress")
+    model: str = option(REQUIRED, "fitted model; decompressing needs it again")
+    output: str = option(REQUIRED, "file to write: .hgz")
+    error: str | None = option(
+        None, "largest mean squared error: 5% of the variance, or in squared units (default: the model's and a tenth)"
+    )
+    step: float | None = option(None, "how far a rounded code moves the scaled reconstruction", low=1e-6)
+    device: str | None = option(None, **said(Training, "device"))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Decompress(Request):
+    """`hourglass decompress`."""
+
+    arguments = ("file", "model")
+
+    file: str = option(REQUIRED, "compressed file: .hgz")
+    model: str = option(REQUIRED, "the model that it was compressed with")
+    output: str | None = option(None, "file to write: .npy, .npz, .csv or .parquet (default: CSV on stdout)")
     device: str | None = option(None, **said(Training, "device"))
 
 

@@ -10,13 +10,16 @@ import numpy as np
 import pyarrow as pa
 
 from hourglass.data.columns import table_of
-from hourglass.data.formats import Data
-from hourglass.data.samples import Frame
+from hourglass.data.folders import check_folder
+from hourglass.data.formats import Data, Result
+from hourglass.data.samples import Frame, Pictures
 from hourglass.data.writing import write_array, write_table
 from hourglass.errors import DataError, SchemaError, UsageError
+from hourglass.interfaces.pictures import FILES, wants_pictures, write_pictures
 
 SCORES = (".csv", ".jsonl", ".ndjson", ".parquet")
-VALUES = (".npy", ".npz", ".csv", ".parquet")
+VALUES = (".npy", ".npz", ".csv", ".parquet", "", *FILES)
+"""A name without suffix is a folder of pictures."""
 MODEL = (".safetensors", "")
 HTML = (".html", ".htm")
 
@@ -33,14 +36,21 @@ def check_place(path: str | None, suffixes: Sequence[str], option: str, *inputs:
     if not place.parent.is_dir():
         how = f"make the folder {place.parent} first"
         raise DataError("cannot be written: its folder does not exist", where=path, how=how)
-    if place.is_dir():
+    if place.suffix == "" and suffixes is VALUES:
+        check_folder(place)
+    elif place.is_dir():
         raise DataError("cannot be written: it is a folder", where=path, how="give the name of a file in it")
     if place.exists() and any(os.path.exists(each) and os.path.samefile(path, each) for each in inputs if each):
         raise UsageError(f"{path!r} is read too, and would be replaced", where=option, how="write to another file")
 
 
-def write_values(values: np.ndarray | pa.Table, path: str | None, names: Sequence[str] | None = None) -> None:
-    """Write an array or a table by suffix, or as CSV to stdout. `names` are an array's columns in a table."""
+def write_values(values: Result, path: str | None, names: Sequence[str] | None = None) -> None:
+    """Write an array, a table or pictures by suffix, or as CSV to stdout. `names` are an array's columns in a table."""
+    if isinstance(values, Pictures):
+        return write_pictures(values, path)
+    if wants_pictures(path):
+        what = "the model gives numbers, and the place is one for pictures"
+        raise UsageError(what, where=str(path), how="end the name in .npy, .npz, .csv or .parquet")
     to_table = path in (None, "-") or Path(str(path)).suffix.lower() in (".csv", ".parquet")
     if to_table:
         write_table(values if isinstance(values, pa.Table) else _columns(values, names, path), path)
@@ -66,7 +76,7 @@ def _numbers(table: pa.Table, path: str) -> np.ndarray:
     return np.column_stack([column.cast(pa.float64()).to_numpy() for column in table.columns])
 
 
-def in_order_of(values: np.ndarray | pa.Table, data: Data) -> np.ndarray | pa.Table:
+def in_order_of(values: Result, data: Data) -> Result:
     """A table's columns in the order in which the data have them."""
     if not isinstance(values, pa.Table) or not isinstance(data, Frame):
         return values
@@ -77,7 +87,8 @@ def in_order_of(values: np.ndarray | pa.Table, data: Data) -> np.ndarray | pa.Ta
 def read_codes(data: Data, size: int) -> np.ndarray:
     """Codes (n, size) of a file that `encode` wrote: its columns `latent0`, `latent1`, ..., or all its numbers."""
     if not isinstance(data, Frame):
-        raise SchemaError(f"got an array of shape {data.shape}, wanted codes of shape (rows, {size})")
+        got = "pictures" if isinstance(data, Pictures) else f"an array of shape {data.shape}"
+        raise SchemaError(f"got {got}, wanted codes of shape (rows, {size})")
     named = [f"latent{place}" for place in range(size)]
     names = named if set(named) <= set(data.table.column_names) else data.table.column_names
     columns = [data.table.column(name) for name in names]

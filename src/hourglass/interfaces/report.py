@@ -1,30 +1,29 @@
 """A report on one model and what it found: one HTML file that needs no network.
 
 write_report -> build_section -> findings.py  what is odd, when, and why
+                              -> exhibits.py  pictures, their anomaly maps, what the network looks for
                               -> rivals.py    what simpler methods make of it
-                              -> this file    scores, codes, training, data, settings
+                              -> maps.py      the codes in the plane
+                              -> this file    scores, training, data, settings
              -> page.write_page
 """
 
 from __future__ import annotations
 
-import io
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from PIL import Image
 
-from hourglass.core.chunks import in_chunks
 from hourglass.core.fitted import Detection, FittedModel
 from hourglass.data.formats import Data
 from hourglass.data.profiles import profile
 from hourglass.data.samples import Frame, unique_notices
 from hourglass.data.tables import TableFormat
-from hourglass.errors import DataError
 from hourglass.estimators.evaluation import checked_labels
-from hourglass.interfaces.figures import Line, latent_map, score_histogram, training_curve
+from hourglass.interfaces.exhibits import exhibits, filters_part, pictures_profile, units_words
+from hourglass.interfaces.figures import Line, score_histogram, training_curve
 from hourglass.interfaces.findings import (
     Subject,
     channel_lines,
@@ -34,145 +33,67 @@ from hourglass.interfaces.findings import (
     why_part,
     windows_part,
 )
-from hourglass.interfaces.page import Block, Listing, Part, Picture, Section, Table, Text, write_page
+from hourglass.interfaces.gallery import Gallery
+from hourglass.interfaces.maps import codes_part
+from hourglass.interfaces.page import Block, Listing, Part, Section, Table, Text, write_page
 from hourglass.interfaces.rivals import rivals_part
-from hourglass.interfaces.words import MISSING, counted, number_words, share_words, shortened
+from hourglass.interfaces.words import MISSING, counted, number_words, shortened
 
-__all__ = ["Section", "build_section", "picture_rows", "write_page", "write_report"]
+__all__ = ["Section", "build_section", "subject_of", "write_page", "write_report"]
 
-MOST_POINTS = 5_000
 MOST_COLUMNS, MANY = 40, 12
 """More columns than the first are too many to describe: then as many as the second stand for them."""
-_PICTURES = 10
 
 
-def write_report(
-    path: str | Path,
+def subject_of(
     model: FittedModel,
     data: Data,
     detection: Detection,
     *,
-    title: str,
     train: Data | None = None,
     labels: np.ndarray | None = None,
-    sections: Sequence[Section] = (),
-) -> Path:
-    """Write the report on what `model` found in `data`, then further sections, as one HTML file.
+) -> Subject:
+    """What a report is about: what `model` found in `data`.
 
     `train`: the training data, on which the simpler methods are then fitted; without them, on `data`.
     `labels`: for each row of `data` whether it is known to be an anomaly.
     """
-    section = build_section(model, data, detection, title=title, train=train, labels=labels)
-    return write_page(path, title, [section, *sections])
-
-
-def build_section(
-    model: FittedModel,
-    data: Data,
-    detection: Detection,
-    *,
-    title: str,
-    train: Data | None = None,
-    labels: np.ndarray | None = None,
-) -> Section:
-    """All that a report says of one model, as a section of a page."""
     packed = detection.packed if detection.packed is not None else model.format.pack(data)
     truth = None if labels is None else checked_labels(labels, len(detection.rows.score))
-    subject = Subject(model, data, detection, packed, train, truth)
-    parts = [found_part(subject)]
-    if subject.series is not None and subject.is_cut:
-        parts.append(time_part(subject, subject.series))
-    if subject.series is not None:
-        parts.append(windows_part(subject, subject.series))
-    rest = (why_part, scores_part, codes_part, rivals_part, training_part, data_part, settings_part)
-    return Section(title, headline(subject), [*parts, *(part(subject) for part in rest)])
+    return Subject(model, data, detection, packed, train, truth)
 
 
-def picture_rows(
-    originals: np.ndarray,
-    reconstructions: np.ndarray,
-    shape: tuple[int, ...],
-    *,
-    title: str = "Originals and reconstructions",
-) -> Section:
-    """Ten pictures over their reconstructions, both given as (n, numbers).
-
-    `shape` is (height, width) or (height, width, 3). Black is the originals' smallest value, white their largest.
-    """
-    count = min(len(originals), len(reconstructions), _PICTURES)
-    size = int(np.prod(shape))
-    rows = [np.asarray(row, dtype=np.float64)[:count].reshape(count, -1) for row in (originals, reconstructions)]
-    if not count or any(row.shape[1] != size for row in rows):
-        raise DataError(
-            f"got pictures of {rows[0].shape[1]} and {rows[1].shape[1]} numbers, wanted {size}", where="picture_rows"
-        )
-    low, high = np.nanmin(rows[0]), np.nanmax(rows[0])
-    grey = np.clip((np.nan_to_num(np.stack(rows)) - low) / max(high - low, 1e-12), 0, 1)
-    error = float(np.nanmean(np.square(rows[0] - rows[1])))
-    seen = f"{counted(count, 'original')} above, what the model makes of them below"
-    words = f"{seen}; mean squared error a number {number_words(error)}."
-    return Section(title, words, [Part("Pictures", [Picture(_png(grey.reshape(2, count, *shape)), f"{seen}.")])])
+def write_report(path: str | Path, title: str, subject: Subject, sections: Sequence[Section] = ()) -> Path:
+    """Write the report on a subject, then further sections, as one HTML file."""
+    return write_page(path, title, [build_section(title, subject), *sections])
 
 
-def _png(pictures: np.ndarray, gap: int = 2, zoom: int = 3) -> bytes:
-    """Pictures (rows, columns, height, width, ...) from 0 to 1 as one PNG, side by side."""
-    padded = np.pad(
-        pictures, [(0, 0), (0, 0), (gap, gap), (gap, gap), *[(0, 0)] * (pictures.ndim - 4)], constant_values=0.5
-    )
-    joined = np.concatenate([np.concatenate(list(row), axis=1) for row in padded], axis=0)
-    image = Image.fromarray(np.rint(255 * joined).astype(np.uint8))
-    buffer = io.BytesIO()
-    image.resize((image.width * zoom, image.height * zoom), Image.Resampling.NEAREST).save(buffer, "PNG", optimize=True)
-    return buffer.getvalue()
+def build_section(title: str, subject: Subject) -> Section:
+    """All that a report says of one model, as a section of a page."""
+    gallery = Gallery.of(subject.model, subject.packed)
+    shown = _time_parts(subject) if gallery is None else exhibits(subject, gallery)
+    why = [why_part(subject)] if gallery is None else []
+    looked = list(filter(None, [filters_part(subject)]))
+    data = data_part(subject) if gallery is None else Part("The data", pictures_profile(subject, gallery))
+    rest = [scores_part(subject), codes_part(subject), rivals_part(subject), *looked, training_part(subject), data]
+    return Section(title, headline(subject), [found_part(subject), *shown, *why, *rest, settings_part(subject)])
+
+
+def _time_parts(subject: Subject) -> list[Part]:
+    if subject.series is None:
+        return []
+    line = [time_part(subject, subject.series)] if subject.is_cut else []
+    return [*line, windows_part(subject, subject.series)]
 
 
 def scores_part(subject: Subject) -> Part:
     """How scores spread, beside those of the samples that set the threshold."""
-    calibration, noun, flagged = subject.model.calibration, subject.noun, subject.score[subject.flagged]
-    groups = [Line(f"these {noun}s", subject.score)]
-    if not np.array_equal(calibration.scores, subject.score):
+    calibration, noun, flagged = subject.model.calibration, subject.judged_noun, subject.judged[subject.judged_flags]
+    groups = [Line(f"these {noun}s", subject.judged)]
+    if not np.array_equal(calibration.scores, subject.judged):
         groups.append(Line(f"calibration ({calibration.source})", calibration.scores))
     caption = f"Anomaly scores; {counted(len(flagged), noun)} above the threshold, each with a tick."
     return Part("Scores", [score_histogram(groups, subject.detection.threshold.value, flagged, noun, caption)])
-
-
-def codes_part(subject: Subject) -> Part:
-    """The codes as points in the plane."""
-    network = subject.model.network
-    chosen, caption = _drawn_points(subject)
-    codes = in_chunks(network.encode, subject.packed.samples[chosen], network.device).astype(np.float64)
-    points, axes = _plane(codes, subject.score[chosen])
-    names = [subject.name(int(i)) for i in chosen]
-    return Part(
-        "Map of the codes", [latent_map(points, subject.score[chosen], subject.flagged[chosen], names, axes, caption)]
-    )
-
-
-def _drawn_points(subject: Subject) -> tuple[np.ndarray, str]:
-    count, noun = len(subject.score), subject.noun
-    caption = f"Each point is the code of a {noun}, coloured by its anomaly score; diamonds are flagged."
-    if subject.model.latent_size > 2:
-        caption += " Axes are the principal ones of the codes."
-    if count <= MOST_POINTS:
-        return np.arange(count), caption
-    oddest, others = np.split(subject.order, [MOST_POINTS // 10])
-    generator = np.random.default_rng(subject.model.experiment.training.seed)
-    drawn = np.append(oddest, generator.choice(others, MOST_POINTS - len(oddest), replace=False))
-    caption += f" Drawn are {MOST_POINTS:,} of {count:,}: the oddest {len(oddest)}, the others at random."
-    return np.sort(drawn), caption
-
-
-def _plane(codes: np.ndarray, score: np.ndarray) -> tuple[np.ndarray, tuple[str, str]]:
-    """Codes as points of the plane and the names of its axes; beyond two numbers, along their principal axes."""
-    if codes.shape[1] == 1:
-        return np.column_stack([codes[:, 0], score]), ("code", "anomaly score")
-    if codes.shape[1] == 2:
-        return codes, ("code 1", "code 2")
-    centred = codes - codes.mean(axis=0)
-    variance, axes = np.linalg.eigh(centred.T @ centred)
-    shares = variance[::-1][:2] / max(float(variance.sum()), 1e-30)
-    words = [f"axis {i + 1} ({share_words(max(share, 0.0))} of variance)" for i, share in enumerate(shares)]
-    return centred @ axes[:, ::-1][:, :2], (words[0], words[1])
 
 
 _STOPPED = {
@@ -199,7 +120,8 @@ def training_part(subject: Subject) -> Part:
         )
         for term in terms
     ]
-    return Part("Training", [Text(f"Training took {words}"), *figures])
+    units = units_words(subject)
+    return Part("Training", [Text(f"Training took {words}"), *([Text(units)] if units else []), *figures])
 
 
 def data_part(subject: Subject) -> Part:
@@ -239,9 +161,10 @@ def _profiles(subject: Subject) -> tuple[list[dict[str, Any]], int]:
         settings = form.settings if isinstance(form, TableFormat) and form.named else None
         columns = profile(data, settings)
         return [columns[i] for i in _few(len(columns))], len(columns)
-    chosen = _few(data.shape[1])
-    columns = profile(data[:, chosen])
-    return [column | {"name": f"x{i}"} for i, column in zip(chosen, columns, strict=True)], data.shape[1]
+    numbers = np.asarray(data)
+    chosen = _few(numbers.shape[1])
+    columns = profile(numbers[:, chosen])
+    return [column | {"name": f"x{i}"} for i, column in zip(chosen, columns, strict=True)], numbers.shape[1]
 
 
 def _few(count: int) -> list[int]:
@@ -294,7 +217,7 @@ def _origin(model: FittedModel) -> list[list[str]]:
 
 def _notices(subject: Subject) -> list[str]:
     model = subject.model
-    data = subject.data.notices if isinstance(subject.data, Frame) else ()
+    data = () if isinstance(subject.data, np.ndarray) else subject.data.notices
     said = [*model.card.get("notices", ()), *data, *subject.packed.notices, *model.history.notices]
     return unique_notices(filter(None, [*said, subject.detection.threshold.notice]))
 

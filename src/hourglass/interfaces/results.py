@@ -11,6 +11,7 @@ import pyarrow as pa
 
 from hourglass.core.fitted import CALIBRATED_ON, Detection, FittedModel, Reason
 from hourglass.data.events import Event, find_events, row_label
+from hourglass.data.images import ImageFormat
 from hourglass.data.series import SeriesFormat
 from hourglass.data.windows import Windows
 from hourglass.interfaces.words import counted, reason_words, share_words
@@ -33,8 +34,9 @@ class Findings:
 
     @property
     def places(self) -> Windows | None:
-        """Where windows came from; None where each row is a sample."""
-        return self.detection.packed.places if self.detection.packed is not None else None
+        """Where windows came from; None where each row is a sample, or a picture."""
+        places = None if self.detection.packed is None else self.detection.packed.places
+        return places if isinstance(places, Windows) else None
 
     @property
     def anomalies(self) -> list[int]:
@@ -48,10 +50,23 @@ class Findings:
         """Whether rows are known by their time."""
         return self.places is not None and self.places.times is not None
 
+    @property
+    def named(self) -> bool:
+        """Whether rows are known by their names, as pictures from files are."""
+        return bool(pa.types.is_string(self.detection.rows.index.type)) and not self.timed
+
+    def name(self, row: int) -> str:
+        """A row in words."""
+        return str(self.detection.rows.index[row].as_py()) if self.named else f"{self.noun} {row}"
+
+    @property
+    def noun(self) -> str:
+        return "picture" if isinstance(self.model.format, ImageFormat) else "row"
+
     def table(self) -> pa.Table:
         """One line an input row, in input order."""
         found = self.detection
-        columns: dict[str, Any] = {"time" if self.timed else "row": found.rows.index}
+        columns: dict[str, Any] = {"time" if self.timed else "name" if self.named else "row": found.rows.index}
         columns |= {"anomaly_score": found.rows.score, "p_value": found.p_value, "is_anomaly": found.is_anomaly}
         if self.places is not None:
             columns["covered"] = found.rows.covered
@@ -80,6 +95,7 @@ class Findings:
         found = self.detection
         return {
             "row": row,
+            **({"name": self.name(row)} if self.named else {}),
             **({"time": row_label(found.rows.index, row)} if self.timed else {}),
             **({"window": self.windows[row]} if row in self.windows else {}),
             "anomaly_score": float(found.rows.score[row]),
@@ -101,9 +117,9 @@ class Findings:
 
     def _named(self) -> tuple[list[str], str]:
         """The anomalies' names, and what they were found in."""
-        form, rows = self.model.format, counted(len(self.detection.is_anomaly), "row")
+        form, rows = self.model.format, counted(len(self.detection.is_anomaly), self.noun)
         if not isinstance(form, SeriesFormat) or form.schema.whole:
-            return [f"row {row}" for row in self.anomalies], rows
+            return [self.name(row) for row in self.anomalies], rows
         if form.rule.stride < form.rule.steps:  # windows overlap: a day's worth of them may be one anomaly
             return [_span(event) for event in self.events], rows
         names = list(dict.fromkeys(self.windows[row] for row in self.anomalies))
@@ -117,7 +133,7 @@ class Findings:
             lines = [f"  {_span(each)}, peak {each.peak_label}, score {each.peak_score:.3g}" for each in self.events]
         else:
             oddest = sorted(self.anomalies, key=lambda row: -self.detection.rows.score[row])
-            lines = [f"  row {row}: {self.words(row)}" for row in oddest if row in self.detection.reasons]
+            lines = [f"  {self.name(row)}: {self.words(row)}" for row in oddest if row in self.detection.reasons]
         more = len(lines) - MOST_NAMES
         return lines[:MOST_NAMES] + ([f"  and {more:,} more"] if more > 0 else [])
 

@@ -54,8 +54,9 @@ def verb(request: type[R]) -> Callable[[Verb[R]], Verb[R]]:
 _COMMON = {field.name for field in dataclasses.fields(options.Request)}
 _METAVARS = {
     **{"set": "PART.FIELD=VALUE", "label": "COLUMN", "time": "COLUMN", "columns": "A,B,C", "normal": "VALUE"},
-    **dict.fromkeys(("output", "save", "report", "train"), "FILE"),
+    **dict.fromkeys(("output", "save", "report", "train", "test", "plot", "interpolate", "data"), "FILE"),
 }
+_SHORT = {"output": ("-o",), "number": ("-n",)}
 _TYPES = {"int": "N", "float": "NUMBER", "str": "TEXT", "tuple": "N,N"}
 
 
@@ -77,7 +78,7 @@ def _parameter(request: type[options.Request], field: dataclasses.Field[Any]) ->
     elif isinstance(field.default, bool):
         default, annotation, about = False, bool, typer.Option(name, help=doc, show_default=False)
     else:
-        names = (name, "-o") if field.name == "output" else (name,)
+        names = (name, *_SHORT.get(field.name, ()))
         about = typer.Option(*names, metavar=_metavar(field), help=doc, show_default=False)
         if field.name == "set":
             default, annotation = (), list[str]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from abc import abstractmethod
 from dataclasses import dataclass
 from itertools import pairwise
 
@@ -11,24 +10,13 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from hourglass.core.networks.activations import ACTIVATIONS, activation
+from hourglass.core.networks.network import Network
+from hourglass.core.networks.weights import INITIALISATIONS, initialised
 from hourglass.data.samples import Layout
-from hourglass.settings import Part, option
+from hourglass.errors import UsageError
+from hourglass.settings import option
 
 _ACTIVATIONS = tuple(sorted(ACTIVATIONS))
-
-
-@dataclass(frozen=True)
-class Network(Part):
-    """The encoder and the decoder."""
-
-    slot = "network"
-
-    @abstractmethod
-    def build(self, layout: Layout, hidden: int, code: int, told: bool) -> tuple[nn.Module, nn.Module]:
-        """Encoder `(seen, mask) -> (n, hidden)` and decoder `(n, code) -> (n, *layout.shape)`.
-
-        `told`: the encoder also takes the mask of hidden and missing numbers as inputs.
-        """
 
 
 @dataclass(frozen=True)
@@ -42,7 +30,8 @@ class Dense(Network):
     dropout: float = option(0.0, "share of hidden units dropped while training", low=0, high=0.95)
     decoder_dropout: bool = option(True, "whether the decoder's hidden layers drop units too")
     tied: bool = option(False, "whether the decoder uses the encoder's weights, transposed")
-    initialisation: str = option("default", "first weights", choices=("default", "xavier", "kaiming", "normal"))
+    unit_norm: bool = option(False, "whether what each unit adds to the output has length 1 (the last layer's columns)")
+    initialisation: str = option("default", "first weights", choices=INITIALISATIONS)
     deviation: float = option(0.05, "standard deviation of the first weights, for initialisation=normal", low=0)
 
     def build(self, layout: Layout, hidden: int, code: int, told: bool) -> tuple[nn.Module, nn.Module]:
@@ -53,7 +42,13 @@ class Dense(Network):
         tied = [layer.weight for layer in encoder.stack if isinstance(layer, nn.Linear)] if self.tied else None
         last = [activation(self.output)] if self.output != "linear" else []
         dropout = self.dropout if self.decoder_dropout else 0.0
-        return encoder, _Decoder(nn.Sequential(*self._stack(up, dropout, tied), *last), layout.shape)
+        stack = self._stack(up, dropout, tied)
+        if self.unit_norm:
+            stack[-1] = self._unit_norm(*up[-2:])
+        return encoder, _Decoder(nn.Sequential(*stack, *last), layout.shape)
+
+    def code_size(self, layout: Layout) -> int | None:
+        return None
 
     def _stack(self, widths: list[int], dropout: float, tied: list[Tensor] | None) -> nn.Sequential:
         layers: list[nn.Module] = []
@@ -64,17 +59,14 @@ class Dense(Network):
                 layers += [nn.Dropout(dropout)] if dropout else []
         return nn.Sequential(*layers)
 
+    def _unit_norm(self, inputs: int, outputs: int) -> nn.Linear:
+        if self.tied:
+            what, how = "a decoder cannot be both tied and of unit norm", "leave out network.tied or network.unit_norm"
+            raise UsageError(what, where="network", how=how)
+        return initialised(_UnitNorm(inputs, outputs), self.initialisation, self.deviation)
+
     def _linear(self, inputs: int, outputs: int) -> nn.Linear:
-        layer = nn.Linear(inputs, outputs)
-        if self.initialisation != "default":
-            nn.init.zeros_(layer.bias)
-        if self.initialisation == "xavier":
-            nn.init.xavier_uniform_(layer.weight)
-        elif self.initialisation == "kaiming":
-            nn.init.kaiming_uniform_(layer.weight, nonlinearity="relu")
-        elif self.initialisation == "normal":
-            nn.init.normal_(layer.weight, std=self.deviation)
-        return layer
+        return initialised(nn.Linear(inputs, outputs), self.initialisation, self.deviation)
 
 
 class _Encoder(nn.Module):
@@ -97,6 +89,13 @@ class _Decoder(nn.Module):
 
     def forward(self, code: Tensor) -> Tensor:
         return self.stack(code).unflatten(1, self.shape)  # type: ignore[no-any-return]
+
+
+class _UnitNorm(nn.Linear):
+    """A layer whose columns are divided by their lengths: an atom's size is left to its unit (Gao et al. 2024)."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return functional.linear(x, functional.normalize(self.weight, dim=0), self.bias)
 
 
 class _Tied(nn.Module):

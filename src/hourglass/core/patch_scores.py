@@ -1,0 +1,146 @@
+"""A scorer that looks at a sample patch by patch, through the eyes of its own network."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from hourglass.core.chunks import chunk_rows
+from hourglass.core.model import Autoencoder, split_missing
+from hourglass.core.scores import CellScorer
+
+_STAGES = 3
+_STEP, _SIDE = 2, 4
+"""Patches begin every second step or pixel, and what is left of the sample is read four wide."""
+_MOST_SAMPLES = 2_000
+_MOST_NUMBERS = 128
+_SHRINKAGE = 0.01
+_PRIOR = 10
+"""The typical distance of all places counts as so many samples of each."""
+_SHARE = 0.01
+"""A sample is as odd as this share of its patches, the most distant ones."""
+
+
+class PatchScorer(CellScorer):
+    """How unlike the patches of training samples a sample's patches are.
+
+    A patch is described by what the reconstruction left of it and, where the network is convolutional, by the feature
+    maps of its first three stages there. Its distance is Mahalanobis', sqrt((f - mean)' covariance^-1 (f - mean)), with
+    one Gaussian for all places, divided by the typical distance of training patches in the same place (PaDiM, Defard
+    et al. 2021, has a Gaussian for each place, thousands of numbers a pixel). A sample's score is the mean of the
+    hundredth of its patches that are most distant.
+    """
+
+    name = "patches"
+    takes = (2, 3)
+
+    @classmethod
+    @torch.inference_mode()
+    def learn(cls, network: Autoencoder, samples: Tensor, seed: int) -> dict[str, Tensor]:
+        """Of at most 2,000 samples: the mean description (numbers,), what makes differences from it independent
+        (numbers, at most 128), and the typical distance at each place.
+        """
+        generator = torch.Generator().manual_seed(seed)
+        chosen = samples[torch.randperm(len(samples), generator=generator)[:_MOST_SAMPLES].to(samples.device)]
+        moments = 0, torch.zeros(()).double(), torch.zeros(()).double()
+        for patches in _patches_of(network, chosen):
+            moments = merged(*moments, patches.flatten(0, -2).cpu().double())
+        mean, whiten = moments[1].float(), whitening(moments[2], generator).float()
+        far = [_distances(each, mean, whiten).square().sum(0) for each in _patches_of(network, chosen)]
+        squares = torch.stack(far).sum(0).cpu()
+        typical = (squares + _PRIOR * squares.mean() / len(chosen)) / (len(chosen) + _PRIOR)
+        return {"mean": mean, "whitening": whiten, "typical": typical.sqrt().clamp(min=1e-6)}
+
+    def __call__(self, network: Autoencoder, x: Tensor) -> Tensor:
+        distances = self.distances(network, x).flatten(1)
+        return distances.topk(max(1, round(_SHARE * distances.shape[1])), dim=1).values.mean(1)
+
+    def cells(self, network: Autoencoder, x: Tensor) -> tuple[Tensor, Tensor]:
+        trace = network(x)
+        sides = x.shape[1:2] if x.dim() == 3 else x.shape[2:]
+        # every channel of a place gets its distance
+        cells = _channels_first(_enlarged(self.distances(network, x)[:, None], _STEP, sides)).expand(x.shape).flatten(1)
+        there = network.loss.counting(trace.missing, None)
+        return cells if there is None else cells * there, network.loss.expectation(trace.output)
+
+    def distances(self, network: Autoencoder, x: Tensor) -> Tensor:
+        """Of each patch, in typical distances: (n, ...), half as long each way as the sample, rounded up."""
+        mean, whiten, typical = (self.state[name].to(x.device) for name in ("mean", "whitening", "typical"))
+        return _distances(_patches(network, x), mean, whiten) / typical
+
+
+def merged(count: int, mean: Tensor, covariance: Tensor, patches: Tensor) -> tuple[int, Tensor, Tensor]:
+    """Number, mean and covariance of the patches so far and of further ones (n, numbers) (Chan et al. 1983)."""
+    further = len(patches)
+    total = count + further
+    centre = patches.mean(0)
+    centred, shift = patches - centre, centre - mean
+    scatter = covariance * count + centred.T @ centred + torch.outer(shift, shift).mul(count * further / total)
+    return total, mean + shift * (further / total), scatter / total
+
+
+def whitening(covariance: Tensor, generator: torch.Generator) -> Tensor:
+    """W such that |(f - mean) W| is the Mahalanobis distance of f, under a covariance shrunk towards its diagonal.
+
+    More than 128 numbers, each divided by its deviation, are first turned at random and cut to 128.
+    """
+    variance = covariance.diagonal()
+    scale = torch.where(variance > 1e-12, variance, torch.ones_like(variance)).rsqrt()
+    turn = torch.eye(len(covariance), dtype=covariance.dtype)
+    if len(covariance) > _MOST_NUMBERS:
+        turn = torch.linalg.qr(torch.randn(len(covariance), _MOST_NUMBERS, generator=generator, dtype=turn.dtype)).Q
+    turn = scale[:, None] * turn
+    kept = turn.T @ covariance @ turn
+    typical = kept.diagonal().mean().clamp(min=1e-6)
+    shrunk = (1 - _SHRINKAGE) * kept + _SHRINKAGE * typical * torch.eye(len(kept), dtype=kept.dtype)
+    inverse: Tensor = torch.linalg.solve_triangular(torch.linalg.cholesky(shrunk), turn.T, upper=False)
+    return inverse.T.contiguous()
+
+
+def _distances(patches: Tensor, mean: Tensor, whiten: Tensor) -> Tensor:
+    return ((patches - mean.to(patches.device)) @ whiten.to(patches.device)).square().sum(-1).sqrt()
+
+
+def _patches_of(network: Autoencoder, samples: Tensor) -> Iterator[Tensor]:
+    for chunk in torch.split(samples, chunk_rows(samples[0].numel())):
+        yield _patches(network, chunk)
+
+
+def _patches(network: Autoencoder, x: Tensor) -> Tensor:
+    """Descriptions of the patches: (n, ..., numbers)."""
+    left = _left_over(network, x)
+    sides = left.shape[1:-1]
+    features = getattr(network.encoder, "features", None)
+    maps = features(*split_missing(x))[:_STAGES] if features else []
+    same = [_enlarged(each, 2**stage, sides).movedim(1, -1) for stage, each in enumerate(maps)]
+    return torch.cat([left, *same], dim=-1)
+
+
+def _left_over(network: Autoencoder, x: Tensor) -> Tensor:
+    """What the reconstruction left of each patch, 0 where missing: (n, ..., numbers)."""
+    trace = network(x)
+    left = trace.x - network.loss.expectation(trace.output)
+    left = _channels_first(left if trace.missing is None else left.masked_fill(trace.missing, 0.0))
+    before = (_SIDE - _STEP) // 2
+    ends = [_STEP * math.ceil(side / _STEP) - side + before for side in left.shape[2:]]
+    left = functional.pad(left, [each for end in reversed(ends) for each in (before, end)])
+    dimensions = left.dim() - 2
+    for side in range(2, 2 + dimensions):
+        left = left.unfold(side, _SIDE, _STEP)
+    return left.movedim(1, -1).flatten(1 + dimensions)
+
+
+def _enlarged(maps: Tensor, times: int, sides: torch.Size) -> Tensor:
+    """Maps (n, channels, ...) so many times larger, in between linear, cut to the sides."""
+    mode = "linear" if len(sides) == 1 else "bilinear"
+    larger = functional.interpolate(maps, scale_factor=float(times), mode=mode) if times > 1 else maps
+    return larger[(slice(None), slice(None), *(slice(side) for side in sides))]
+
+
+def _channels_first(x: Tensor) -> Tensor:
+    """(n, steps, channels) as (n, channels, steps), which undoes itself; pictures have their channels first already."""
+    return x.transpose(1, 2) if x.dim() == 3 else x

@@ -1,0 +1,81 @@
+"""Folders of results: written whole beside their place, then put there; what is not ours is never touched."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import secrets
+import shutil
+from collections.abc import Iterable
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+from hourglass.data.pictures import MANIFEST
+from hourglass.errors import DataError
+
+
+def check_folder(folder: Path) -> None:
+    """Refuse a folder that holds anything but what Hourglass wrote there, by the list in its `_manifest.json`."""
+    if not folder.exists():
+        return
+    if not folder.is_dir():
+        raise DataError("cannot be written: it is a file, wanted a folder", where=str(folder))
+    there = {path.relative_to(folder).as_posix() for path in folder.rglob("*") if not path.is_dir()}
+    strange = sorted(there - _listed(folder) - {MANIFEST})
+    if strange:
+        what = f"cannot be written: it holds files that are not from here, such as {strange[0]}"
+        raise DataError(what, where=str(folder), how="give a new folder, or an empty one")
+
+
+def _listed(folder: Path) -> set[str]:
+    try:
+        files = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))["files"]
+        return {str(each["file"]) for each in files}
+    except (OSError, ValueError, LookupError, TypeError):
+        return set()
+
+
+def replace_folder(folder: str | Path, files: Iterable[tuple[str, bytes]], manifest: dict[str, Any]) -> None:
+    """Put files (name with /, content) and the manifest, which names them under "files", into a folder.
+
+    They are written to a folder beside it, which then takes its place: whatever happens, the old files or all the new
+    ones are there. `DataError` where the folder holds anything else, or the disk is full.
+    """
+    target = Path(os.path.realpath(folder))
+    check_folder(target)
+    beside = target.with_name(f".{target.name[:100]}.{secrets.token_hex(6)}.tmp")
+    try:
+        beside.mkdir()
+        for name, content in files:
+            place = beside / _inside(name)
+            place.parent.mkdir(parents=True, exist_ok=True)
+            place.write_bytes(content)
+        (beside / MANIFEST).write_text(json.dumps(manifest, ensure_ascii=False, indent=1), encoding="utf-8")
+        _swap(beside, target)
+    except OSError as error:
+        raise DataError(f"cannot be written: {error.strerror or error}", where=str(folder)) from error
+    finally:
+        shutil.rmtree(beside, ignore_errors=True)
+
+
+def _inside(name: str) -> PurePosixPath:
+    path = PurePosixPath(name)
+    if path.is_absolute() or ".." in path.parts or not path.name:
+        raise DataError(f"got the name {name!r}, which leads out of the folder", how="give names without '..'")
+    return path
+
+
+def _swap(new: Path, target: Path) -> None:
+    if not target.exists():
+        os.replace(new, target)
+        return
+    old = new.with_suffix(".old")
+    os.replace(target, old)
+    try:
+        os.replace(new, target)
+    except OSError:
+        os.replace(old, target)
+        raise
+    with contextlib.suppress(OSError):
+        shutil.rmtree(old)

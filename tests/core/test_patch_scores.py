@@ -1,0 +1,171 @@
+"""Patch-wise distances: held to a Mahalanobis distance written with numpy, and to where in the sample they are."""
+
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+
+from hourglass.core.checkpoints import load_model, save_model
+from hourglass.core.chunks import in_chunks
+from hourglass.core.fitting import fit_model
+from hourglass.core.kinds import build, experiment
+from hourglass.core.model import Autoencoder
+from hourglass.core.networks.convolution import Convolution
+from hourglass.core.patch_scores import PatchScorer, merged, whitening
+from hourglass.core.scores import ErrorScorer
+from hourglass.data.samples import Layout
+from hourglass.errors import UsageError
+from hourglass.settings import Detection, Training
+
+PICTURE, SERIES = Layout((2, 16, 16)), Layout((32, 3))
+
+
+def network(layout: Layout, channels: tuple[int, ...] = (4, 8)) -> Autoencoder:
+    torch.manual_seed(0)
+    return build(experiment("series").replace(network=Convolution(channels=channels)), layout).eval()
+
+
+def samples(rows: int, layout: Layout, seed: int = 2) -> Tensor:
+    return torch.rand(rows, *layout.shape, generator=torch.Generator().manual_seed(seed))
+
+
+def learned(model: Autoencoder, layout: Layout) -> PatchScorer:
+    return PatchScorer(PatchScorer.learn(model, samples(50, layout), 0))
+
+
+def described(model: Autoencoder, x: Tensor) -> np.ndarray:
+    """Descriptions (n, 8 x 8, channels) of pictures of 16 x 16: each coarser place is asked for by bilinear weights."""
+    with torch.no_grad():
+        fine, coarse = (each.double().numpy() for each in model.encoder.features(x, None))
+    middles = np.clip((np.arange(8) + 0.5) / 2 - 0.5, 0, 3)
+    low = np.minimum(middles.astype(int), 2)
+    weights = np.zeros((8, 4))
+    weights[np.arange(8), low] = 1 - (middles - low)
+    weights[np.arange(8), low + 1] = middles - low
+    larger = np.einsum("ij,ncjk,lk->ncil", weights, coarse, weights)
+    return np.moveaxis(np.concatenate([fine, larger], axis=1), 1, -1).reshape(len(x), 64, -1)
+
+
+def test_distances_are_mahalanobis_under_the_shrunk_covariance() -> None:
+    model, new = network(PICTURE), samples(9, PICTURE, seed=5)
+    scorer = learned(model, PICTURE)
+    seen = described(model, samples(50, PICTURE)).reshape(-1, 12)
+    deviation = seen.std(axis=0)
+    deviation[deviation < 1e-6] = 1.0
+    correlation = np.cov(seen / deviation, rowvar=False, bias=True)
+    shrunk = 0.99 * correlation + 0.01 * np.trace(correlation) / 12 * np.eye(12)
+    difference = (described(model, new) - seen.mean(axis=0)) / deviation
+    squared = np.einsum("npc,cd,npd->np", difference, np.linalg.inv(shrunk), difference)
+    with torch.no_grad():
+        ours = scorer._distances(model, new).flatten(1).numpy()
+        scores = scorer(model, new).numpy()
+    np.testing.assert_allclose(ours, np.sqrt(squared), rtol=1e-3)
+    np.testing.assert_allclose(scores, np.sqrt(squared).max(axis=1), rtol=1e-3)  # a hundredth of 64 is one
+
+
+def test_the_score_is_the_mean_of_the_hundredth_of_most_distant_patches() -> None:
+    layout = Layout((1, 40, 40))
+    model = network(layout)
+    scorer = learned(model, layout)
+    x = samples(7, layout, seed=5)
+    with torch.no_grad():
+        distances = scorer._distances(model, x).flatten(1).sort(dim=1).values
+        torch.testing.assert_close(scorer(model, x), distances[:, -4:].mean(1))
+
+
+@pytest.mark.parametrize("offset", [0.0, 1e4])
+def test_batches_of_patches_add_up_to_their_mean_and_covariance(offset: float) -> None:
+    patches = torch.rand(1_000, 5, dtype=torch.float64, generator=torch.Generator().manual_seed(0)) + offset
+    zero = torch.zeros((), dtype=torch.float64)
+    count, mean, covariance = 0, zero, zero
+    for batch in patches.split([1, 64, 900, 35]):
+        count, mean, covariance = merged(count, mean, covariance, batch)
+    assert count == 1_000
+    np.testing.assert_allclose(mean, patches.numpy().mean(axis=0))
+    np.testing.assert_allclose(covariance, np.cov(patches.numpy(), rowvar=False, bias=True), rtol=1e-6, atol=1e-9)
+
+
+def test_whitened_patches_are_independent_and_of_unit_size() -> None:
+    generator = torch.Generator().manual_seed(0)
+    mixing = torch.randn(6, 6, generator=generator, dtype=torch.float64)
+    covariance = mixing @ mixing.T
+    turned = whitening(covariance, generator)
+    whitened = turned.T @ covariance @ turned
+    np.testing.assert_allclose(whitened, np.eye(6), atol=0.25)  # but for the shrinkage
+
+
+def test_many_channels_are_cut_to_64_and_none_that_never_fires_divides_by_0() -> None:
+    generator = torch.Generator().manual_seed(0)
+    covariance = torch.eye(100, dtype=torch.float64)
+    covariance[0, 0] = 0
+    turned = whitening(covariance, generator)
+    assert turned.shape == (100, 64)
+    assert torch.isfinite(turned).all()
+    assert torch.isfinite(whitening(torch.zeros(3, 3, dtype=torch.float64), generator)).all()
+
+
+@pytest.mark.parametrize(
+    "layout", [PICTURE, SERIES, Layout((1, 9, 13)), Layout((1, 1))], ids=lambda each: str(each.shape)
+)
+def test_cells_are_the_distances_where_they_are_and_0_where_missing(layout: Layout) -> None:
+    model = network(layout, (4, 8) if layout.size > 1 else (4,))
+    scorer, x = learned(model, layout), samples(5, layout)
+    x[0, 0] = torch.nan
+    with torch.no_grad():
+        cells, expected = scorer.cells(model, x)
+        torch.testing.assert_close(expected, model.reconstruct(x))
+    assert cells.shape == (5, layout.size)
+    assert torch.equal(cells.reshape(x.shape) == 0, x.isnan())
+
+
+def test_a_pit_is_odd_where_it_is() -> None:
+    model, x = network(PICTURE), samples(6, PICTURE, seed=7)
+    scorer = learned(model, PICTURE)
+    x[:, :, 10:14, 3:7] = 4.0
+    with torch.no_grad():
+        maps = scorer.cells(model, x)[0].reshape(x.shape)
+        assert (scorer(model, x) > scorer(model, samples(6, PICTURE, seed=7))).all()
+    assert torch.equal(maps[:, 0], maps[:, 1])
+    place = maps[:, 0].flatten(1).argmax(1)
+    assert ((place // 16 >= 8) & (place // 16 <= 15) & (place % 16 >= 1) & (place % 16 <= 8)).all()
+
+
+@pytest.mark.parametrize("layout", [PICTURE, SERIES, Layout((1, 9, 13))], ids=lambda each: str(each.shape))
+def test_a_rows_score_does_not_depend_on_its_batch(layout: Layout) -> None:
+    model = network(layout)
+    x = samples(150, layout).numpy()
+    score = partial(in_chunks, partial(learned(model, layout), model), device=torch.device("cpu"))
+    whole, order = score(x), np.random.default_rng(0).permutation(150)
+    np.testing.assert_allclose(score(x[order]), whole[order], rtol=1e-7)
+    for size in (1, 7):
+        np.testing.assert_allclose(score(x[150 - size :]), whole[150 - size :], rtol=1e-7)
+
+
+def test_a_seed_repeats_it_and_the_callers_random_state_stays() -> None:
+    model = network(PICTURE)
+    state = torch.get_rng_state()
+    first, second = (PatchScorer.learn(model, samples(50, PICTURE), 3) for _ in range(2))
+    assert all(torch.equal(first[name], second[name]) for name in first)
+    assert torch.equal(torch.get_rng_state(), state)
+
+
+def test_it_is_saved_with_the_model(tmp_path: Path) -> None:
+    data = np.random.default_rng(0).normal(size=(60, 16))
+    plan = experiment("series", "convolutional").replace(
+        training=Training(epochs=1), detection=Detection(scorers=("error", "patches"))
+    )
+    model = fit_model(data, plan, calibrate=False)
+    loaded = load_model(save_model(model, tmp_path / "model.safetensors"))
+    assert [type(scorer) for scorer in loaded.scorers] == [ErrorScorer, PatchScorer]
+    packed = model.format.pack(data)
+    np.testing.assert_array_equal(loaded.score(packed), model.score(packed))
+
+
+@pytest.mark.parametrize("kind", ["denoising", "recurrent", "transformer"])
+def test_a_network_without_feature_maps_is_refused_before_it_is_trained(kind: str) -> None:
+    plan = experiment("series", kind).replace(detection=Detection(scorers=("patches",)))
+    with pytest.raises(UsageError, match=r"detection\.scorers.*'patches'.*features"):
+        build(plan, SERIES)
