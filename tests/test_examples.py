@@ -12,6 +12,7 @@ FOUND = {
     "odd_rows.py": ["row 0: p = 0.", "normal", "row 1: p = 0.0", "odd: goods is tea, expected gold"],
     "odd_days.py": ["the oddest day is 2026-02-10"],
     "new_samples.py": ["prior normal: log density", "prior mixture: log density"],
+    "pretrain_finetune.py": ["50 labels among 1,297 digits: accuracy 0.8"],
     "features.py": ["best code: 16 numbers, accuracy 0.8"],
 }
 

@@ -9,7 +9,7 @@ import torch
 
 from hourglass import ImageAutoencoder
 from hourglass.core.likelihood import log_likelihood
-from hourglass.core.matching import mmd
+from hourglass.core.matching import squared_discrepancy
 from hourglass.core.units import active_units
 from measures import Measure
 from measures.digits import TEST, TRAIN, digits
@@ -85,7 +85,7 @@ def adversarial(fast: bool) -> Measure:
     for parts in ({}, {"penalties": ()}):
         codes = ImageAutoencoder(recipe="adversarial", **changes, **parts).fit(train).transform(test)[:2_000]
         normal = torch.randn(codes.shape, generator=torch.Generator().manual_seed(0))
-        distances.append(float(mmd(torch.from_numpy(np.asarray(codes, dtype=np.float32)), normal)))
+        distances.append(float(squared_discrepancy(torch.from_numpy(np.asarray(codes, dtype=np.float32)), normal)))
     line = f"MNIST: MMD between codes and N(0, I) {distances[0]:.4f} (without the opponent: {distances[1]:.4f})"
     return Measure(
         (18,),

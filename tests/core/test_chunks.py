@@ -10,12 +10,12 @@ from hourglass.core.chunks import chunk_rows, in_chunks, single_precision
 CPU = torch.device("cpu")
 
 
-@pytest.mark.parametrize(("size", "rows"), [(1, 4096), (64, 4096), (65, 2048), (784, 256), (5_000, 64), (2**16, 64)])
+@pytest.mark.parametrize(("size", "rows"), [(1, 4096), (64, 4096), (65, 2048), (784, 256), (5_000, 64), (2**14, 64)])
 def test_chunks_hold_about_a_quarter_of_a_million_numbers(size: int, rows: int) -> None:
     assert chunk_rows(size) == rows
 
 
-@pytest.mark.parametrize(("size", "rows"), [(2**16 + 1, 32), (3 * 512 * 512, 4), (10**9, 1)])
+@pytest.mark.parametrize(("size", "rows"), [(2**14 + 1, 32), (3 * 256 * 256, 4), (10**9, 1)])
 def test_large_pictures_come_in_chunks_that_fit_the_memory(size: int, rows: int) -> None:
     assert chunk_rows(size) == rows
 
@@ -34,7 +34,7 @@ def test_the_function_sees_full_chunks_only() -> None:
 
 def test_few_large_rows_fill_a_chunk() -> None:
     seen = []
-    in_chunks(lambda x: seen.append(len(x)) or x[:, :1], np.ones((5, 2**20), dtype=np.float32), CPU)
+    in_chunks(lambda x: seen.append(len(x)) or x[:, :1], np.ones((5, 2**18), dtype=np.float32), CPU)
     assert seen == [4, 4]
 
 

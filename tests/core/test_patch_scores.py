@@ -37,33 +37,44 @@ def learned(model: Autoencoder, layout: Layout) -> PatchScorer:
 
 
 def described(model: Autoencoder, x: Tensor) -> np.ndarray:
-    """Descriptions (n, 8 x 8, channels) of pictures of 16 x 16: each coarser place is asked for by bilinear weights."""
+    """Descriptions (n, 64, numbers) of pictures of 16 x 16, written with numpy: windows of what is left, two stages."""
     with torch.no_grad():
+        left = (x - model.reconstruct(x)).double().numpy()
         fine, coarse = (each.double().numpy() for each in model.encoder.features(x, None))
+    padded = np.pad(left, ((0, 0), (0, 0), (1, 1), (1, 1)))
+    windows = np.lib.stride_tricks.sliding_window_view(padded, (4, 4), axis=(2, 3))[:, :, ::2, ::2]
+    windows = np.moveaxis(windows, 1, -1).reshape(len(x), 8, 8, -1)
     middles = np.clip((np.arange(8) + 0.5) / 2 - 0.5, 0, 3)
     low = np.minimum(middles.astype(int), 2)
     weights = np.zeros((8, 4))
     weights[np.arange(8), low] = 1 - (middles - low)
     weights[np.arange(8), low + 1] = middles - low
-    larger = np.einsum("ij,ncjk,lk->ncil", weights, coarse, weights)
-    return np.moveaxis(np.concatenate([fine, larger], axis=1), 1, -1).reshape(len(x), 64, -1)
+    maps = np.concatenate([fine, np.einsum("ij,ncjk,lk->ncil", weights, coarse, weights)], axis=1)
+    return np.concatenate([windows, np.moveaxis(maps, 1, -1)], axis=3).reshape(len(x), 64, -1)
 
 
-def test_distances_are_mahalanobis_under_the_shrunk_covariance() -> None:
-    model, new = network(PICTURE), samples(9, PICTURE, seed=5)
-    scorer = learned(model, PICTURE)
-    seen = described(model, samples(50, PICTURE)).reshape(-1, 12)
-    deviation = seen.std(axis=0)
+def test_distances_are_mahalanobis_under_the_shrunk_covariance_in_typical_ones() -> None:
+    model, train, new = network(PICTURE), samples(50, PICTURE), samples(9, PICTURE, seed=5)
+    scorer = PatchScorer(PatchScorer.learn(model, train, 0))
+    seen = described(model, train)
+    numbers = 2 * 16 + 4 + 8
+    assert seen.shape[2] == numbers
+    flat = seen.reshape(-1, numbers)
+    deviation = flat.std(axis=0)
     deviation[deviation < 1e-6] = 1.0
-    correlation = np.cov(seen / deviation, rowvar=False, bias=True)
-    shrunk = 0.99 * correlation + 0.01 * np.trace(correlation) / 12 * np.eye(12)
-    difference = (described(model, new) - seen.mean(axis=0)) / deviation
-    squared = np.einsum("npc,cd,npd->np", difference, np.linalg.inv(shrunk), difference)
+    correlation = np.cov(flat / deviation, rowvar=False, bias=True)
+    shrunk = 0.99 * correlation + 0.01 * np.trace(correlation) / numbers * np.eye(numbers)
+
+    def squared(patches: np.ndarray) -> np.ndarray:
+        difference = (patches - flat.mean(axis=0)) / deviation
+        return np.einsum("npc,cd,npd->np", difference, np.linalg.inv(shrunk), difference)
+
+    here = squared(seen).sum(axis=0)
+    typical = np.sqrt((here + 10 * here.mean() / 50) / 60)
+    expected = np.sqrt(squared(described(model, new))) / typical
     with torch.no_grad():
-        ours = scorer._distances(model, new).flatten(1).numpy()
-        scores = scorer(model, new).numpy()
-    np.testing.assert_allclose(ours, np.sqrt(squared), rtol=1e-3)
-    np.testing.assert_allclose(scores, np.sqrt(squared).max(axis=1), rtol=1e-3)  # a hundredth of 64 is one
+        np.testing.assert_allclose(scorer.distances(model, new).flatten(1), expected, rtol=1e-3)
+        np.testing.assert_allclose(scorer(model, new), expected.max(axis=1), rtol=1e-3)  # a hundredth of 64 is one
 
 
 def test_the_score_is_the_mean_of_the_hundredth_of_most_distant_patches() -> None:
@@ -72,7 +83,7 @@ def test_the_score_is_the_mean_of_the_hundredth_of_most_distant_patches() -> Non
     scorer = learned(model, layout)
     x = samples(7, layout, seed=5)
     with torch.no_grad():
-        distances = scorer._distances(model, x).flatten(1).sort(dim=1).values
+        distances = scorer.distances(model, x).flatten(1).sort(dim=1).values
         torch.testing.assert_close(scorer(model, x), distances[:, -4:].mean(1))
 
 
@@ -97,12 +108,12 @@ def test_whitened_patches_are_independent_and_of_unit_size() -> None:
     np.testing.assert_allclose(whitened, np.eye(6), atol=0.25)  # but for the shrinkage
 
 
-def test_many_channels_are_cut_to_64_and_none_that_never_fires_divides_by_0() -> None:
+def test_many_numbers_are_cut_to_128_and_none_that_never_fires_divides_by_0() -> None:
     generator = torch.Generator().manual_seed(0)
-    covariance = torch.eye(100, dtype=torch.float64)
+    covariance = torch.eye(200, dtype=torch.float64)
     covariance[0, 0] = 0
     turned = whitening(covariance, generator)
-    assert turned.shape == (100, 64)
+    assert turned.shape == (200, 128)
     assert torch.isfinite(turned).all()
     assert torch.isfinite(whitening(torch.zeros(3, 3, dtype=torch.float64), generator)).all()
 
@@ -165,7 +176,36 @@ def test_it_is_saved_with_the_model(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("kind", ["denoising", "recurrent", "transformer"])
-def test_a_network_without_feature_maps_is_refused_before_it_is_trained(kind: str) -> None:
-    plan = experiment("series", kind).replace(detection=Detection(scorers=("patches",)))
-    with pytest.raises(UsageError, match=r"detection\.scorers.*'patches'.*features"):
-        build(plan, SERIES)
+@pytest.mark.parametrize("layout", [PICTURE, SERIES], ids=["picture", "series"])
+def test_without_feature_maps_a_patch_is_what_is_left_of_it(kind: str, layout: Layout) -> None:
+    torch.manual_seed(0)
+    model = build(experiment("series", kind), layout).eval()
+    scorer, x = learned(model, layout), samples(5, layout)
+    assert len(scorer.state["mean"]) == (2 * 4 * 4 if layout == PICTURE else 3 * 4)
+    x[0] += 3.0
+    with torch.no_grad():
+        scores = scorer(model, x)
+    assert scores.argmax() == 0
+    assert torch.isfinite(scores).all()
+
+
+def test_constant_samples_have_finite_scores() -> None:
+    model, x = network(PICTURE), torch.ones(20, *PICTURE.shape)
+    scorer = PatchScorer(PatchScorer.learn(model, x, 0))
+    assert all(torch.isfinite(tensor).all() for tensor in scorer.state.values())
+    with torch.no_grad():
+        assert torch.isfinite(scorer(model, samples(5, PICTURE))).all()
+
+
+def test_a_table_is_refused_before_its_network_is_built() -> None:
+    plan = experiment("table", "denoising").replace(detection=Detection(scorers=("patches",)))
+    with pytest.raises(UsageError, match=r"detection\.scorers.*'patches'.*series or pictures"):
+        build(plan, Layout((6,)))
+
+
+def test_convolutions_on_pictures_are_asked_patch_by_patch() -> None:
+    assert experiment("image", "convolutional").scorers() == ("patches", "error")
+    assert experiment("image", "denoising").scorers() == ("error",)
+    assert experiment("series", "convolutional").scorers() == ("error",)
+    asked = experiment("image", "convolutional").replace(detection=Detection(scorers=("error",)))
+    assert asked.scorers() == ("error",)

@@ -196,6 +196,13 @@ def test_bytes_and_ratios_are_those_of_the_files(series: str, series_model: str,
     assert sum(document["sections"].values()) < document["bytes"] < sum(document["sections"].values()) + 400
 
 
+def test_an_array_of_an_npz_file_can_be_named(pixels: str, pixel_model: str, tmp_path: Path) -> None:
+    np.savez(tmp_path / "two.npz", X=np.load(pixels), Y=np.zeros((3, 3)))
+    document, out = round_trip(f"{tmp_path / 'two.npz'}:X", pixel_model, tmp_path / "back.npy", error="20%")
+    assert np.load(out).shape == (300, 16)
+    assert document["input_bytes"] == (tmp_path / "two.npz").stat().st_size
+
+
 def test_another_model_is_refused_by_name(pixels: str, pixel_model: str, series_model: str, tmp_path: Path) -> None:
     round_trip(pixels, pixel_model, tmp_path / "back.npy")
     request = Decompress(file=str(tmp_path / "back.hgz"), model=series_model, output=str(tmp_path / "other.npy"))

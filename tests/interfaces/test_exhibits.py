@@ -112,7 +112,7 @@ def test_two_rows_of_ten_and_three_rows_of_the_oddest_are_drawn(whole: Subject) 
     given = Image.open(io.BytesIO(blocks(section, "Given and given back", Picture)[0].png))
     assert given.size == (10 * 84 + 9 * 4, 2 * 84 + 4)
     odd = blocks(section, "The oddest pictures", Picture)[0]
-    assert Image.open(io.BytesIO(odd.png)).size == (8 * 108 + 7 * 4, 3 * 108 + 2 * 4)
+    assert Image.open(io.BytesIO(odd.png)).size == (8 * 112 + 7 * 4, 3 * 112 + 2 * 4)
     assert "left/23.png (" in odd.caption
 
 
@@ -176,6 +176,7 @@ def test_code_numbers_that_never_vary_are_counted() -> None:
 
 def test_small_pictures_grow_by_whole_factors_and_large_ones_shrink() -> None:
     assert thumbnail(np.zeros((8, 10, 3)), 84).size == (80, 64)
+    assert thumbnail(np.zeros((64, 48, 3)), 84).size == (63, 84)
     assert thumbnail(np.zeros((300, 600, 3)), 84).size == (84, 42)
     assert thumbnail(np.zeros((1, 500, 3)), 84).size == (84, 1)
 

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-_NUMBERS, _MOST_NUMBERS = 2**18, 2**22
+_NUMBERS, _MOST_NUMBERS = 2**18, 2**20
 _STEP = 64
 
 

@@ -132,10 +132,16 @@ class Experiment(Settings):
         return pulled_to_normal(self.bottleneck, self.penalties)
 
     def scorers(self) -> tuple[str, ...]:
-        """What is measured to find anomalies: as asked, or by whether the network learned to fill hidden cells in."""
-        return self.detection.scorers or (
-            ("error", "masked-cell", "neighbours") if self.corruption.tells else ("error",)
-        )
+        """What is measured to find anomalies: as asked, or by what the network learned and what it sees.
+
+        One that fills hidden cells in is asked to; convolutions on pictures are asked patch by patch.
+        """
+        if self.detection.scorers:
+            return self.detection.scorers
+        if self.corruption.tells:
+            return "error", "masked-cell", "neighbours"
+        patches = self.modality == "image" and isinstance(self.network, Convolution)
+        return (PatchScorer.name, "error") if patches else ("error",)
 
 
 def experiment(modality: str = "table", kind: str | None = None) -> Experiment:
@@ -164,6 +170,7 @@ def parts_of(kind: str) -> dict[str, Any]:
 def build(plan: Experiment, layout: Layout) -> Autoencoder:
     """The untrained network of an experiment. Its first weights come from torch's global seed."""
     plan.network.check(layout)
+    check_scorers(plan.scorers(), layout)
     _check_patches(plan)
     _check_penalties(plan)
     plan.pretraining.check(plan.network, plan.bottleneck)
@@ -184,9 +191,7 @@ def build(plan: Experiment, layout: Layout) -> Autoencoder:
     penalties = [penalty.build(size, loss.count) for penalty in plan.penalties]
     bottleneck = plan.bottleneck.build(size, loss.count)
     corruption, redraws = plan.corruption.build(layout), plan.corruption.redraws
-    model = Autoencoder(encoder, decoder, corruption, bottleneck, loss, penalties, redraws)
-    check_scorers(plan.scorers(), model)
-    return model
+    return Autoencoder(encoder, decoder, corruption, bottleneck, loss, penalties, redraws)
 
 
 def latent_size(plan: Experiment, layout: Layout) -> int:

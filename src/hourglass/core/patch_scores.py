@@ -41,8 +41,9 @@ class PatchScorer(CellScorer):
     @classmethod
     @torch.inference_mode()
     def learn(cls, network: Autoencoder, samples: Tensor, seed: int) -> dict[str, Tensor]:
-        """Of at most 2,000 samples: the mean description (numbers,), what makes differences from it independent
-        (numbers, at most 128), and the typical distance at each place.
+        """The mean description, what makes differences from it independent, and the typical distance at each place.
+
+        Of at most 2,000 samples. Shapes (numbers,), (numbers, at most 128), (...).
         """
         generator = torch.Generator().manual_seed(seed)
         chosen = samples[torch.randperm(len(samples), generator=generator)[:_MOST_SAMPLES].to(samples.device)]

@@ -18,6 +18,7 @@ from torch import Tensor
 from hourglass.core.chunks import in_chunks
 from hourglass.core.losses import weighted_mean
 from hourglass.core.model import Autoencoder, split_missing
+from hourglass.data.samples import Layout
 from hourglass.errors import UsageError
 from hourglass.settings import did_you_mean
 
@@ -34,8 +35,8 @@ class Scorer(ABC):
     """One way to measure oddness with a trained network. Naming a class registers it."""
 
     name: ClassVar[str] = ""
-    needs: ClassVar[str] = ""
-    """The method that a network's encoder must have for it."""
+    takes: ClassVar[tuple[int, ...]] = (1, 2, 3)
+    """Dimensions of the samples it can take: 1 for rows of a table, 2 for windows of a series, 3 for pictures."""
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
@@ -153,14 +154,12 @@ def scorer_named(name: str) -> type[Scorer]:
     return SCORERS[name]
 
 
-def check_scorers(names: Sequence[str], network: Autoencoder) -> None:
-    """Refuse a scorer that is not known, or that the network does not lend itself to."""
+def check_scorers(names: Sequence[str], layout: Layout) -> None:
+    """Refuse a scorer that is not known, or that cannot take such samples."""
     for name in names:
-        needed = scorer_named(name).needs
-        if needed and not hasattr(network.encoder, needed):
-            what = f"the scorer {name!r} reads the {needed} of convolutional networks, and this network has none"
-            how = "leave it out, or add --set network=convolution for series and pictures"
-            raise UsageError(what, where="detection.scorers", how=how)
+        if len(layout.shape) not in scorer_named(name).takes:
+            what = f"the scorer {name!r} takes series or pictures; a table's columns have no order for it to use"
+            raise UsageError(what, where="detection.scorers", how="leave it out")
 
 
 def raw_scores(network: Autoencoder, scorers: Sequence[Scorer], samples: np.ndarray) -> np.ndarray:

@@ -32,7 +32,7 @@ _MOST_TURNED = 512
 """Numbers in a code up to which its directions may be turned: what they take grows with the square."""
 _STEPS = (1e-4, 1e3)
 _HALVINGS = 16
-_CLOSER = 0.994
+_CLOSER = 0.998
 TYPES = ("uint8", "uint16", "int8", "int16", "int32", "int64", "float32", "float64")
 """Types of numbers that an array may be given back in."""
 

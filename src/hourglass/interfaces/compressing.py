@@ -89,8 +89,8 @@ def compress_lines(document: dict[str, Any]) -> list[str]:
 
 
 def _figures(made: Compressed, source: str, latent: int) -> dict[str, Any]:
-    """Bytes and errors as JSON values."""
-    raw, deflated = _raw_bytes(Path(source))
+    """Bytes and errors as JSON values; the source may be FILE.npz:NAME."""
+    raw, deflated = _raw_bytes(Path(source if Path(source).exists() else source.rpartition(":")[0]))
     return {
         "samples": made.samples,
         "latent": latent,

@@ -59,7 +59,7 @@ class Console:
             self._task = self._bar.add_task("training" if terms else "calibrating", total=epochs, terms="")
         if not terms or epoch == epochs or time.monotonic() - self._drawn > _SLOW:
             words = "  ".join(f"{name} {value:.4g}" for name, value in terms.items())
-            self._bar.update(self._task, completed=epoch, terms=words)
+            self._bar.update(self._task, completed=epoch, total=epochs, terms=words)
             self._drawn = time.monotonic()
 
     def _close(self) -> None:

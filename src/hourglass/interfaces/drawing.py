@@ -36,10 +36,10 @@ def sheet(rows: Sequence[Sequence[np.ndarray]], side: int) -> bytes:
 
 
 def thumbnail(picture: np.ndarray, side: int) -> Image.Image:
-    """A picture as large as fits into a square: small ones by whole factors, so that their pixels stay square."""
+    """A picture as large as fits into a square: very small ones by whole factors, so that their pixels stay square."""
     image = _image(picture)
     longest = max(image.size)
-    if longest <= side:
+    if side >= 2 * longest:
         factor = side // longest
         return image.resize((image.width * factor, image.height * factor), Image.Resampling.NEAREST)
     width, height = (max(1, round(length * side / longest)) for length in image.size)
@@ -61,7 +61,7 @@ def coloured(pixels: np.ndarray, low: float, high: float) -> np.ndarray:
     """
     share = np.clip(np.nan_to_num((pixels - low) / max(high - low, 1e-30), nan=0.5), 0, 1)
     known = share if share.shape[2] in (1, 2, 3, 4) else share.mean(axis=2, keepdims=True)
-    return np.clip(recoloured(known, 3), 0, 1)
+    return np.asarray(np.clip(recoloured(known, 3), 0, 1))
 
 
 def png_of(picture: np.ndarray) -> bytes:

@@ -18,8 +18,8 @@ from hourglass.interfaces.rivals import reconstruction_error
 from hourglass.interfaces.words import counted, number_words, share_words
 
 _SHOWN, _ODDEST = 10, 8
-_SMALL, _LARGE = 84, 108
-_FILTERS, _A_ROW = 48, 16
+_SMALL, _LARGE, _TINY = 84, 112, 56
+_FILTERS, _A_ROW = 45, 15
 _FOLDERS = 12
 _CODED = 5_000
 _STILL = 1e-6
@@ -57,7 +57,7 @@ def filters_part(subject: Subject) -> Part | None:
     rows = [shown[start : start + _A_ROW] for start in range(0, len(shown), _A_ROW)]
     which = f"The strongest {len(shown)} of {len(weights):,}" if len(shown) < len(weights) else f"All {len(shown)}"
     caption = f"{which} units of the first layer, as the pictures that excite them most: bright is wanted, dark not."
-    return Part("What the network looks for", [Picture(sheet(rows, 54), caption)])
+    return Part("What the network looks for", [Picture(sheet(rows, _TINY), caption)])
 
 
 def first_weights(encoder: nn.Module, layout: Layout) -> np.ndarray | None:
