@@ -15,7 +15,7 @@ import time
 from typing import Any
 
 from common import RESULTS, commit, save
-from measures import defects, features, generation, oddities, reconstruction, sparse
+from measures import compression, defects, features, generation, oddities, reconstruction, sparse
 
 MEASURES = {
     **oddities.MEASURES,
@@ -24,6 +24,7 @@ MEASURES = {
     **sparse.MEASURES,
     **features.MEASURES,
     **defects.MEASURES,
+    **compression.MEASURES,
 }
 NAME, COMMAND = "systems", "python benchmarks/systems.py"
 

@@ -52,7 +52,7 @@ def own_bytes(made: Compressed) -> int:
 def measured(name: str, own: int, pca: int, made: Compressed, error: float) -> Measure:
     each = f"{len(made.content) / made.samples:.2f} bytes a sample in the file"
     line = f"{name} at a mean squared error of {error:.4g}: {own:,} bytes of codes ({each}), PCA's {pca:,}"
-    saved = f"{line}: {1 - own / pca:.0%} fewer"
+    saved = f"{line} ({own / pca - 1:+.0%})"
     values = {"bytes": float(own), "pca_bytes": float(pca), "file_bytes": float(len(made.content)), "error": error}
     return Measure((), "", saved, "at least 25 % fewer bytes", own <= WANTED * pca, values)
 

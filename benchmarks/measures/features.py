@@ -75,11 +75,12 @@ def all_labels(fast: bool) -> Measure:
 
 
 def classifier(start: str, seed: int, fast: bool) -> AutoencoderClassifier:
-    """The classifier of the recipe `stacked`, or its twin from random weights."""
+    """The classifier of the recipe `stacked`; or its twin from random weights, its encoder as fast as its head."""
     changes: dict[str, Any] = {"epochs": 2} if fast else {}
     if start == "random":
         changes |= {"pretraining": "none", "epochs": 1, "learning_rate": 0.0}
-    return AutoencoderClassifier(ImageAutoencoder(recipe="stacked", seed=seed, **changes))
+    rates = {"encoder_rate": 1.0, "warm_up": 0.0} if start == "random" else {"encoder_rate": 0.3}
+    return AutoencoderClassifier(ImageAutoencoder(recipe="stacked", seed=seed, **changes), corrupt=True, **rates)
 
 
 def balanced(labels: np.ndarray, count: int, seed: int) -> np.ndarray:

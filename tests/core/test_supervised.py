@@ -210,7 +210,9 @@ def test_a_model_without_a_head_is_written_as_before(model: FittedModel, tmp_pat
 @pytest.mark.parametrize("freeze", [True, False])
 def test_a_head_comes_back_bit_by_bit(model: FittedModel, freeze: bool, tmp_path: Path) -> None:
     made = taught(model, Tuning(freeze=freeze))
-    loaded = load_model(save_model(made, tmp_path / "model"))
+    path, state = save_model(made, tmp_path / "model"), torch.get_rng_state()
+    loaded = load_model(path)
+    assert torch.equal(torch.get_rng_state(), state)
     np.testing.assert_array_equal(loaded.probabilities(plane(30, 1)), made.probabilities(plane(30, 1)))
     assert loaded.head.document() == made.head.document()  # type: ignore[union-attr]
     np.testing.assert_array_equal(loaded.encode(plane(30, 1)), model.encode(plane(30, 1)))

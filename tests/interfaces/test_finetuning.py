@@ -142,7 +142,7 @@ def test_inspect_names_what_was_taught(taught: str, model: str) -> None:
         (pa.array([0.5, 2.0]), "regress", "2 different numbers"),
         (pa.array(range(21)), "regress", "21 different numbers"),
     ],
-    ids=repr,
+    ids=lambda value: str(value.type) if isinstance(value, pa.Array) else repr(value),
 )
 def test_what_labels_are_is_seen_from_their_type(column: pa.Array, task: str, words: str) -> None:
     chosen, why = choose_task(pa.chunked_array([column]), None)
@@ -160,7 +160,7 @@ def test_what_labels_are_is_seen_from_their_type(column: pa.Array, task: str, wo
         (pa.array([2.0, 1.0, 2.0]), [1, 2]),
         (pa.array([0.5, 1.0, 0.5]), [0.5, 1.0]),
     ],
-    ids=repr,
+    ids=lambda value: str(value.type) if isinstance(value, pa.Array) else repr(value),
 )
 def test_classes_are_what_stands_in_the_column(column: pa.Array, labels: list[Any]) -> None:
     _, meaning = labels_of(pa.chunked_array([column]), "classify", "y")
@@ -177,7 +177,7 @@ def test_classes_are_what_stands_in_the_column(column: pa.Array, labels: list[An
         (pa.array([1.0, float("inf")]), "regress", "not finite"),
         (pa.array([[1], [2]]), "classify", "wanted words, flags or whole numbers"),
     ],
-    ids=repr,
+    ids=lambda value: str(value.type) if isinstance(value, pa.Array) else repr(value),
 )
 def test_labels_that_cannot_be_learned_are_refused(column: pa.Array, task: str, words: str) -> None:
     with pytest.raises(HourglassError, match=words):

@@ -15,6 +15,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from hourglass.core.chunks import single_precision
 from hourglass.core.model import Autoencoder
 from hourglass.core.training import History
 from hourglass.errors import DataError, ModelFileError
@@ -188,8 +189,9 @@ class Head(nn.Module):
     @classmethod
     def restore(cls, document: Mapping[str, Any], tensors: Mapping[str, Tensor], network: Autoencoder) -> Head:
         """The head of `network` that `document` and its tensors describe."""
-        codes = len(tensors["centre"])
-        made = cls(meaning_from_json(document["meaning"]), codes, None if document["frozen"] else encoder_copy(network))
+        tuned = None if document["frozen"] else encoder_copy(network)
+        with single_precision(), torch.random.fork_rng(devices=[]):
+            made = cls(meaning_from_json(document["meaning"]), len(tensors["centre"]), tuned)
         made.load_state_dict(dict(tensors))
         made.judged, made.settings = dict(document["judged"]), dict(document["settings"])
         made.history = History(**document["history"])
