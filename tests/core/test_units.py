@@ -6,7 +6,7 @@ from hourglass.core.bottlenecks import Gaussian, TopK
 from hourglass.core.kinds import build, experiment
 from hourglass.core.model import Autoencoder
 from hourglass.core.networks.dense import Dense
-from hourglass.core.units import active_units, dead_units
+from hourglass.core.units import active_units, dead_units, unit_report
 from hourglass.data.samples import Layout
 
 
@@ -39,3 +39,11 @@ def test_units_that_never_fire_are_dead() -> None:
     with torch.no_grad():
         model.encoder.stack[0].bias[2] = -100.0
     assert dead_units(model, samples()).tolist() == [False, False, True, False]
+
+
+def test_a_report_counts_the_active_of_drawn_codes_and_the_dead_of_others() -> None:
+    assert unit_report(scaled(Gaussian(size=4), 1.0, 0.12, 0.08, 0.0), samples()) == {"active": 2}
+    model = scaled(TopK(size=4, k=1), 1.0, 1.0, 1.0, 1.0)
+    with torch.no_grad():
+        model.encoder.stack[0].bias[2] = -100.0
+    assert unit_report(model, samples()) == {"dead": 1}

@@ -19,7 +19,10 @@ from hourglass.interfaces.cli import run
 from hourglass.interfaces.console import complain
 
 ROOT = Path(__file__).resolve().parents[2]
-VERBS = ("fit", "detect", "encode", "decode", "reconstruct", "denoise", "evaluate", "inspect", "recipes", "demo")
+VERBS = (
+    *("fit", "detect", "encode", "decode", "reconstruct", "denoise", "evaluate", "inspect", "recipes", "demo"),
+    *("generate", "finetune", "predict", "probe", "compress", "decompress"),
+)
 QUICK = ("--kind", "plain", "--epochs", "2", "--false-alarm-rate", "0.1")
 
 

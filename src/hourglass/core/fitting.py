@@ -23,6 +23,7 @@ from hourglass.core.priors import fit_prior
 from hourglass.core.scores import Combination, Scorer, raw_scores, scorer_named
 from hourglass.core.thresholds import rows_needed, threshold
 from hourglass.core.training import History, Report, train
+from hourglass.core.units import unit_report
 from hourglass.data.formats import Data, Format
 from hourglass.data.samples import Layout, Packed, oddest_parts
 from hourglass.errors import DataError, TrainingError, UsageError
@@ -60,7 +61,8 @@ def fit_model(data: Data, plan: Experiment, *, calibrate: bool = True, report: R
     raw, groups, source = _calibrate(form, packed, held_out, trained, plan, calibrate, report)
     combination = Combination.fit(raw)
     calibration = Calibration(oddest_parts(combination(raw), groups), source)
-    card = {"samples": count, "sha256": digest, "notices": form.notices, "versions": versions()}
+    units = unit_report(trained.network, torch.from_numpy(packed.samples[kept]).to(device))
+    card = {"samples": count, "sha256": digest, "notices": form.notices, "versions": versions(), "units": units}
     prior = fit_prior(plan.prior, trained.network, packed.samples[kept], plan.standard_codes, plan.training.seed)
     return FittedModel(
         plan, form, trained.network, trained.scorers, combination, calibration, trained.history, card, prior

@@ -13,6 +13,7 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor
 
+from hourglass.core.chunks import chunk_rows
 from hourglass.core.model import Player, total
 from hourglass.errors import TrainingError
 from hourglass.settings import Training
@@ -190,7 +191,8 @@ class _Run:
         self.model.eval()
         self.model.set_progress(1.0)
         generator = torch.Generator(self.device).manual_seed(_VALIDATION_SEED)
-        chunks = _batches(judged, max(self.history.batch_size, 1024))
+        rows = chunk_rows(_columns(judged)[0][0].numel())
+        chunks = _batches(judged, max(self.history.batch_size, min(rows, 1_024)))
         return self._mean_terms((self.model.terms(chunk, generator), count) for chunk, count in chunks)
 
     @staticmethod

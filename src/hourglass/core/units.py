@@ -5,11 +5,25 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from hourglass.core.chunks import chunk_rows
 from hourglass.core.model import Autoencoder
 
 _ACTIVE = 0.01
 _MOVES = 0.01
-_ROWS = 4_096
+_MOST_SAMPLES = 2_000
+
+
+def unit_report(network: Autoencoder, samples: Tensor) -> dict[str, int]:
+    """How many code numbers are `active` (codes drawn from a distribution), or else `dead`, over 2,000 samples at most.
+
+    Few active ones are called posterior collapse.
+    """
+    samples = samples[:_MOST_SAMPLES]
+    with torch.inference_mode():
+        drawn = network.code_of(samples[:1]).posterior is not None
+    if drawn:
+        return {"active": int(active_units(network, samples).sum())}
+    return {"dead": int(dead_units(network, samples).sum())}
 
 
 def active_units(network: Autoencoder, samples: Tensor) -> Tensor:
@@ -29,4 +43,5 @@ def dead_units(network: Autoencoder, samples: Tensor) -> Tensor:
 
 @torch.inference_mode()
 def _codes(network: Autoencoder, samples: Tensor) -> Tensor:
-    return torch.cat([network.encode(rows) for rows in torch.split(samples, _ROWS)])
+    rows = chunk_rows(samples[0].numel())
+    return torch.cat([network.encode(chunk) for chunk in torch.split(samples, rows)])

@@ -51,7 +51,8 @@ class Console:
             if not self._training:
                 print(f"training for at most {epochs:,} epochs", file=sys.stderr)
             if not terms and epoch == 1:
-                print(f"calibrating by {epochs} further fits: too few rows were held out", file=sys.stderr)
+                fits = "1 further fit" if epochs == 1 else f"{epochs} further fits"
+                print(f"calibrating by {fits}: too few rows were held out", file=sys.stderr)
             self._training = True
             return
         self._bar = self._bar or _bar()
@@ -127,7 +128,7 @@ def inspect_lines(document: dict[str, Any]) -> list[str]:
         "parts": _parts(document["experiment"]),
         **_column_facts(document["columns"]),
         **({"label": label["column"] + normal} if label else {}),
-        "code": f"{document['latent']} numbers",
+        "code": code_words(document),
         **({"head": head_words(document["head"])} if document.get("head") else {}),
         "parameters": f"{document['parameters']:,}",
         "training": fit_lines(document)[0],
@@ -137,6 +138,12 @@ def inspect_lines(document: dict[str, Any]) -> list[str]:
     }
     notes = [f"note: {notice}" for notice in document["notices"]]
     return [f"{name + ':':<12}{fact}" for name, fact in facts.items()] + notes
+
+
+def code_words(document: dict[str, Any]) -> str:
+    """How long a code is, and how many of its numbers say anything."""
+    units = [f"{count:,} {state}" for state, count in document["units"].items() if state == "active" or count]
+    return ", ".join([f"{document['latent']:,} numbers", *units])
 
 
 def head_words(head: dict[str, Any]) -> str:

@@ -199,6 +199,7 @@ def describe(model: FittedModel) -> dict[str, Any]:
         "columns": _columns(model),
         "label": model.card.get("label"),
         "latent": model.latent_size,
+        "units": model.card.get("units", {}),
         "head": head_facts(model),
         "parameters": sum(weights.numel() for weights in model.network.parameters()),
         "training": {
