@@ -72,9 +72,13 @@ def contractive(fast: bool) -> Measure:
 
 def jacobian_norm(network: Any, samples: torch.Tensor) -> float:
     """Mean squared Frobenius norm of the Jacobian of the codes, by automatic differentiation."""
-    single = torch.func.vmap(torch.func.jacrev(lambda x: network.encode(x.unsqueeze(0)).squeeze(0)))
+
+    def code(x: torch.Tensor) -> torch.Tensor:  # `encode` looks for missing numbers, which vmap cannot
+        return network.bottleneck(network.encoder(x.unsqueeze(0), None), None).value.squeeze(0)
+
     with torch.no_grad():
-        return float(single(samples).flatten(1).square().sum(1).mean())
+        jacobians = torch.func.vmap(torch.func.jacrev(code))(samples)
+    return float(jacobians.flatten(1).square().sum(1).mean())
 
 
 def _packed(model: Any, pictures: np.ndarray) -> torch.Tensor:
