@@ -7,7 +7,7 @@ from common import data, mean_spread
 from sklearn.decomposition import PCA
 from sklearn.metrics import roc_auc_score
 
-from hourglass import AnomalyDetector, ImageAutoencoder
+from hourglass import ImageAutoencoder
 from measures import Measure
 
 TRAINED_ON, SEEDS = 700, range(3)
@@ -23,10 +23,9 @@ def patches(fast: bool) -> Measure:
         train, good = normal[order[:TRAINED_ON]], normal[order[TRAINED_ON:]]
         test, odd = np.concatenate([good, pitting]), np.arange(len(good) + len(pitting)) >= len(good)
         autoencoder = ImageAutoencoder(recipe="defects", seed=seed, **({"epochs": 3} if fast else {}))
-        detector = AnomalyDetector(autoencoder).fit(train)
-        model = detector.model_
+        model = autoencoder.fit(train).model_
         maps = model.cell_errors(model.format.pack(pitting).samples)[0]
-        values["picture"].append(float(roc_auc_score(odd, -detector.score_samples(test))))
+        values["picture"].append(float(roc_auc_score(odd, model.score(model.format.pack(test)))))
         values["pixel"].append(float(roc_auc_score(masks.ravel() > 0, maps.ravel())))
         values["PCA-40"].append(float(roc_auc_score(odd, residual(train, test, seed))))
     shown = {name: mean_spread(found) for name, found in values.items()}
