@@ -47,7 +47,7 @@ def systems(measured: list[dict[str, Any]]) -> str:
     for name in recipes.names():
         recipe = recipes.load(name)
         lines = [each["line"] for each in measured if each["recipe"] == name]
-        rows.append(f"| {recipe['system']} | `{name}` | {recipe['title']} | {'; '.join(lines) or recipe['figure']} |")
+        rows.append(f"| {recipe['system']} | `{name}` | {recipe['title']} | {'; '.join(lines) or 'not measured yet'} |")
     return "\n".join(rows)
 
 
