@@ -103,8 +103,11 @@ def test_version_and_bare_call(hourglass: Command) -> None:
 
 def test_recipes_are_listed_and_shown(hourglass: Command) -> None:
     listed = json.loads(hourglass("recipes", "--json").out)
-    assert {"name", "system", "data", "figure"} <= set(listed[0])
-    assert len(hourglass("recipes").out.splitlines()) == len(listed)
+    assert {"name", "system", "data", "figure", "measured"} <= set(listed[0])
+    written = hourglass("recipes").out.splitlines()
+    assert [line.split()[0] for line in written if line[0] != " "] == [recipe["name"] for recipe in listed]
+    below = [line.strip() for line in written if line[0] == " "]
+    assert below == [recipe["measured"] for recipe in listed if recipe["measured"]]
     shown = hourglass("recipes", "ecg").out
     assert shown == (ROOT / "src" / "hourglass" / "recipes" / "ecg.toml").read_text()
     wrong = hourglass("recipes", "egc")
