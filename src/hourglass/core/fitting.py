@@ -23,8 +23,8 @@ from hourglass.core.priors import fit_prior
 from hourglass.core.scores import Combination, Scorer, raw_scores, scorer_named
 from hourglass.core.thresholds import rows_needed, threshold
 from hourglass.core.training import History, Report, train
-from hourglass.core.units import unit_report
-from hourglass.data.formats import Data, Format
+from hourglass.core.units import MOST_SAMPLES, unit_report
+from hourglass.data.formats import Data
 from hourglass.data.samples import Layout, Packed, oddest_parts
 from hourglass.errors import DataError, TrainingError, UsageError
 
@@ -58,10 +58,10 @@ def fit_model(data: Data, plan: Experiment, *, calibrate: bool = True, report: R
     _check_range(packed.samples[kept], plan)
     device = choose_device(plan.training.device)
     trained = _Trained.on(packed.samples, kept, held_out, plan, form.layout, device, report)
-    raw, groups, source = _calibrate(form, packed, held_out, trained, plan, calibrate, report)
+    raw, groups, source = _calibrate(form.layout, packed, held_out, trained, plan, calibrate, report)
     combination = Combination.fit(raw)
     calibration = Calibration(oddest_parts(combination(raw), groups), source)
-    units = unit_report(trained.network, torch.from_numpy(packed.samples[kept]).to(device))
+    units = unit_report(trained.network, torch.from_numpy(packed.samples[kept[:MOST_SAMPLES]]).to(device))
     card = {"samples": count, "sha256": digest, "notices": form.notices, "versions": versions(), "units": units}
     prior = fit_prior(plan.prior, trained.network, packed.samples[kept], plan.standard_codes, plan.training.seed)
     return FittedModel(
@@ -132,7 +132,7 @@ def _parts_of(rows: np.ndarray, packed: Packed) -> np.ndarray:
 
 
 def _calibrate(
-    form: Format,
+    layout: Layout,
     packed: Packed,
     held_out: np.ndarray,
     trained: _Trained,
@@ -150,7 +150,7 @@ def _calibrate(
     wanted = out_of_fold and not enough and packed.row_count >= _FEWEST
     if wanted and history.stopped != "interrupted":
         try:
-            raw = _out_of_fold(form, packed, trained, plan, report)
+            raw = _out_of_fold(layout, packed, trained, plan, report)
             known = ~np.isnan(raw).any(axis=1)
             return raw[known], None if groups is None else groups[known], OUT_OF_FOLD
         except KeyboardInterrupt:
@@ -166,24 +166,24 @@ def _calibrate(
 
 
 def _out_of_fold(
-    form: Format, packed: Packed, trained: _Trained, plan: Experiment, report: Report | None
+    layout: Layout, packed: Packed, trained: _Trained, plan: Experiment, report: Report | None
 ) -> np.ndarray:
     """Raw scores of samples by networks not trained on them, each trained for as long as the real one was.
 
     Of every sample where there are at most 1,000 rows; otherwise of as many folds as make that many, and NaN elsewhere.
     """
-    total, history, device = packed.row_count, trained.history, trained.network.device
+    samples, total = packed.samples, packed.row_count
+    history, device = trained.history, trained.network.device
     epochs = max(history.best_epoch, 1)
     training = plan.training.replace(epochs=epochs, validation=0.0, batch_size=history.batch_size)
     count = _fold_count(total, plan)
     wanted = min(total, max(_ENOUGH, rows_needed(plan.detection.false_alarm_rate)))
     rounds = math.ceil(count * wanted / total)
-    raw = np.full((len(packed.samples), len(trained.scorers)), np.nan, dtype=np.float32)
+    raw = np.full((len(samples), len(trained.scorers)), np.nan, dtype=np.float32)
     folds = _folds(packed, count, plan.training.seed)
     for number, fold in enumerate(itertools.islice(folds, rounds), start=1):
         others = apart_from(fold, packed)
-        samples = packed.samples
-        fitted = _Trained.on(samples, others, fold[:0], plan.replace(training=training), form.layout, device)
+        fitted = _Trained.on(samples, others, fold[:0], plan.replace(training=training), layout, device)
         if fitted.history.stopped == "interrupted":
             raise KeyboardInterrupt
         raw[fold] = fitted.scores(samples[fold])

@@ -10,15 +10,15 @@ from hourglass.core.model import Autoencoder
 
 _ACTIVE = 0.01
 _MOVES = 0.01
-_MOST_SAMPLES = 2_000
+MOST_SAMPLES = 2_000
+"""Samples that are enough for a report."""
 
 
 def unit_report(network: Autoencoder, samples: Tensor) -> dict[str, int]:
-    """How many code numbers are `active` (codes drawn from a distribution), or else `dead`, over 2,000 samples at most.
+    """How many code numbers are `active` (codes drawn from a distribution), or else `dead`.
 
     Few active ones are called posterior collapse.
     """
-    samples = samples[:_MOST_SAMPLES]
     with torch.inference_mode():
         drawn = network.code_of(samples[:1]).posterior is not None
     if drawn:
