@@ -5,19 +5,19 @@ from __future__ import annotations
 from typing import Any, Self
 
 import numpy as np
-from sklearn.base import BaseEstimator, OutlierMixin, clone
+from sklearn.base import BaseEstimator, OutlierMixin
 from sklearn.utils.validation import check_is_fitted
 
 from hourglass.core.fitted import DETECTOR, FittedModel, Reason
 from hourglass.core.fitting import fit_model
 from hourglass.core.training import Report
-from hourglass.errors import UsageError
-from hourglass.estimators.base import BaseAutoencoder, Saved
+from hourglass.estimators.base import BaseAutoencoder
 from hourglass.estimators.inputs import as_data
-from hourglass.estimators.modalities import MODALITIES, TableAutoencoder
+from hourglass.estimators.modalities import MODALITIES
+from hourglass.estimators.wrapping import Wrapper
 
 
-class AnomalyDetector(Saved, OutlierMixin, BaseEstimator):
+class AnomalyDetector(Wrapper, OutlierMixin, BaseEstimator):
     """Finds the rows that an autoencoder, fitted to normal data, does not expect; says why, in the data's own units.
 
     Signs are scikit-learn's: `score_samples` and `decision_function` are high where a row is normal, `predict` is +1
@@ -49,18 +49,9 @@ class AnomalyDetector(Saved, OutlierMixin, BaseEstimator):
     ) -> None:
         self.autoencoder, self.false_alarm_rate, self.threshold = autoencoder, false_alarm_rate, threshold
 
-    def set_params(self, **params: Any) -> Self:
-        """Set parameters; `autoencoder__latent=8` sets one of the autoencoder's, also where none was given."""
-        if self.autoencoder is None and any(key.startswith("autoencoder__") for key in params):
-            self.autoencoder = TableAutoencoder()
-        return super().set_params(**params)  # type: ignore[no-any-return]
-
     def fit(self, X: Any, y: Any = None, *, report: Report | None = None) -> Self:
         """Train on `X` and calibrate the threshold. `y` is ignored; `report` is called after each epoch."""
-        if not isinstance(self.autoencoder, BaseAutoencoder | None):
-            how = "for example AnomalyDetector(TableAutoencoder())"
-            raise UsageError(f"got {self.autoencoder!r}, wanted an autoencoder", where="autoencoder", how=how)
-        autoencoder = clone(self.autoencoder) if self.autoencoder is not None else TableAutoencoder()
+        autoencoder = self._unfitted()
         autoencoder.set_params(detection__false_alarm_rate=self.false_alarm_rate, detection__threshold=self.threshold)
         plan = autoencoder.plan()
         data = as_data(self, X, fitting=True, modality=plan.modality)

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import Any, Self
 
 import numpy as np
-from sklearn.base import BaseEstimator, ClassifierMixin, RegressorMixin, clone
+from sklearn.base import BaseEstimator, ClassifierMixin, RegressorMixin
 from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import check_array, check_is_fitted, column_or_1d
 
@@ -18,15 +18,16 @@ from hourglass.core.supervised import fine_tune, labelled_samples, taught_by
 from hourglass.core.training import Report
 from hourglass.data.formats import Data
 from hourglass.errors import DataError, ModelFileError, UsageError
-from hourglass.estimators.base import BaseAutoencoder, Saved
+from hourglass.estimators.base import BaseAutoencoder
 from hourglass.estimators.inputs import as_data
-from hourglass.estimators.modalities import MODALITIES, TableAutoencoder
+from hourglass.estimators.modalities import MODALITIES
+from hourglass.estimators.wrapping import Wrapper
 from hourglass.settings import Training, Tuning
 
 _SHORT = ("epochs", "batch_size", "learning_rate", "validation", "seed")
 
 
-class Taught(Saved, BaseEstimator):
+class Taught(Wrapper, BaseEstimator):
     """What classifiers and regressors on an autoencoder share. Final classes say what labels are."""
 
     def __init__(
@@ -48,12 +49,6 @@ class Taught(Saved, BaseEstimator):
         self.freeze, self.encoder_rate, self.warm_up, self.corrupt = freeze, encoder_rate, warm_up, corrupt
         self.epochs, self.batch_size, self.learning_rate = epochs, batch_size, learning_rate
         self.validation, self.seed, self.training = validation, seed, training
-
-    def set_params(self, **params: Any) -> Self:
-        """Set parameters; `autoencoder__latent=8` sets one of the autoencoder's, also where none was given."""
-        if self.autoencoder is None and any(key.startswith("autoencoder__") for key in params):
-            self.autoencoder = TableAutoencoder()
-        return super().set_params(**params)  # type: ignore[no-any-return]
 
     def fit(self, X: Any, y: Any, *, unlabelled: Any = None, report: Report | None = None) -> Self:
         """Fit the autoencoder to `X` without labels, then teach it the labels `y`, one for each row of `X`.
@@ -98,10 +93,7 @@ class Taught(Saved, BaseEstimator):
         """The autoencoder to start from: a fitted model as it is, an estimator as a copy that is not fitted."""
         if isinstance(self.autoencoder, FittedModel):
             return self.autoencoder
-        if not isinstance(self.autoencoder, BaseAutoencoder | None):
-            how = f"for example {type(self).__name__}(TableAutoencoder()), or load_model(path) for a fitted one"
-            raise UsageError(f"got {self.autoencoder!r}, wanted an autoencoder", where="autoencoder", how=how)
-        return clone(self.autoencoder) if self.autoencoder is not None else TableAutoencoder()
+        return self._unfitted(", or load_model(path) for a fitted one")
 
     @classmethod
     def _of(cls, model: FittedModel, where: str) -> Self:

@@ -5,20 +5,20 @@ from __future__ import annotations
 from typing import Any, Self
 
 import numpy as np
-from sklearn.base import BaseEstimator, clone
+from sklearn.base import BaseEstimator
 from sklearn.utils.validation import check_is_fitted
 
 from hourglass.core.fitted import FittedModel
 from hourglass.core.fitting import fit_model
 from hourglass.core.priors import Prior
 from hourglass.core.training import Report
-from hourglass.errors import UsageError
-from hourglass.estimators.base import BaseAutoencoder, Saved
+from hourglass.estimators.base import BaseAutoencoder
 from hourglass.estimators.inputs import as_data, like_input
-from hourglass.estimators.modalities import MODALITIES, TableAutoencoder
+from hourglass.estimators.modalities import MODALITIES
+from hourglass.estimators.wrapping import Wrapper
 
 
-class Generator(Saved, BaseEstimator):
+class Generator(Wrapper, BaseEstimator):
     """Makes new samples like those that an autoencoder was fitted to, by decoding codes drawn from a prior.
 
     A sample is what the decoder expects of its code: a category is the likeliest one, a number carries no noise of its
@@ -47,18 +47,9 @@ class Generator(Saved, BaseEstimator):
     def __init__(self, autoencoder: BaseAutoencoder | None = None, prior: Prior | Any = "normal") -> None:
         self.autoencoder, self.prior = autoencoder, prior
 
-    def set_params(self, **params: Any) -> Self:
-        """Set parameters; `autoencoder__latent=8` sets one of the autoencoder's, also where none was given."""
-        if self.autoencoder is None and any(key.startswith("autoencoder__") for key in params):
-            self.autoencoder = TableAutoencoder()
-        return super().set_params(**params)  # type: ignore[no-any-return]
-
     def fit(self, X: Any, y: Any = None, *, report: Report | None = None) -> Self:
         """Train on `X`, then fit the prior to its codes. `y` is ignored; `report` is called after each epoch."""
-        if not isinstance(self.autoencoder, BaseAutoencoder | None):
-            how = "for example Generator(TableAutoencoder())"
-            raise UsageError(f"got {self.autoencoder!r}, wanted an autoencoder", where="autoencoder", how=how)
-        autoencoder = clone(self.autoencoder) if self.autoencoder is not None else TableAutoencoder()
+        autoencoder = self._unfitted()
         plan = autoencoder.set_params(prior=self.prior).plan()
         data = as_data(self, X, fitting=True, modality=plan.modality)
         self._form = X[:0] if hasattr(X, "dtype") or hasattr(X, "columns") else None
