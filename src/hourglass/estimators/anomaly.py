@@ -36,6 +36,7 @@ class AnomalyDetector(Wrapper, OutlierMixin, BaseEstimator):
     Examples
     --------
     >>> import numpy as np
+    >>> from hourglass import TableAutoencoder
     >>> X = np.random.default_rng(0).normal(size=(300, 2)) @ np.ones((2, 6))
     >>> detector = AnomalyDetector(TableAutoencoder(kind="plain", latent=1, epochs=60)).fit(X)
     >>> detector.predict([[1, 1, 1, 1, 1, 1], [9, -9, 9, -9, 9, -9]])

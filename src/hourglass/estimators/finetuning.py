@@ -128,6 +128,7 @@ class AutoencoderClassifier(ClassifierMixin, Taught):
     Examples
     --------
     >>> import numpy as np
+    >>> from hourglass import TableAutoencoder
     >>> X = np.random.default_rng(0).normal(size=(300, 2)) @ np.ones((2, 6))
     >>> model = AutoencoderClassifier(TableAutoencoder(kind="plain", latent=1, epochs=60), epochs=60)
     >>> model = model.fit(X[:40], np.where(X[:40, 0] > 0, "high", "low"), unlabelled=X)
@@ -178,6 +179,7 @@ class AutoencoderRegressor(RegressorMixin, Taught):
     Examples
     --------
     >>> import numpy as np
+    >>> from hourglass import TableAutoencoder
     >>> X = np.random.default_rng(0).normal(size=(300, 2)) @ np.ones((2, 6))
     >>> model = AutoencoderRegressor(TableAutoencoder(kind="plain", latent=1, epochs=60), epochs=60)
     >>> bool(model.fit(X[:60], 3 * X[:60, 0], unlabelled=X).score(X, 3 * X[:, 0]) > 0.95)

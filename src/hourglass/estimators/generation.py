@@ -35,6 +35,7 @@ class Generator(Wrapper, BaseEstimator):
     Examples
     --------
     >>> import numpy as np
+    >>> from hourglass import TableAutoencoder
     >>> X = np.random.default_rng(0).normal(size=(300, 2)) @ np.ones((2, 6))
     >>> generator = Generator(TableAutoencoder(kind="plain", latent=1, epochs=60), prior="mixture").fit(X)
     >>> new = generator.sample(500)
