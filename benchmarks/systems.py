@@ -15,7 +15,17 @@ import time
 from typing import Any
 
 from common import RESULTS, commit, save
-from measures import compression, defects, features, generation, oddities, reconstruction, sparse
+from measures import (
+    compression,
+    defects,
+    features,
+    generation,
+    noisy_pictures,
+    oddities,
+    reconstruction,
+    sounds,
+    sparse,
+)
 
 MEASURES = {
     **oddities.MEASURES,
@@ -25,6 +35,8 @@ MEASURES = {
     **features.MEASURES,
     **defects.MEASURES,
     **compression.MEASURES,
+    **sounds.MEASURES,
+    **noisy_pictures.MEASURES,
 }
 NAME, COMMAND = "systems", "python benchmarks/systems.py"
 

@@ -27,7 +27,7 @@ CORE_MAY_IMPORT = {"torch", "numpy", "safetensors"}
 ONE_FILE_READER = "hourglass.core.checkpoints"
 RUNS_CODE_ON_LOAD = {"pickle", "cPickle", "dill", "cloudpickle", "joblib", "marshal", "shelve"}
 UNSAFE_CALLS = {"eval", "exec", "torch.load", "torch.save", "torch.jit.load"}
-HEAVY = {"torch", "sklearn", "scipy", "pandas", "plotly"}
+HEAVY = {"torch", "sklearn", "scipy", "pandas", "plotly", "soundfile", "soxr"}
 
 Function = ast.FunctionDef | ast.AsyncFunctionDef
 

@@ -7,9 +7,10 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from torch import nn
 
-from hourglass import ImageAutoencoder, SeriesAutoencoder, TableAutoencoder, recipes
+from hourglass import AudioAutoencoder, ImageAutoencoder, SeriesAutoencoder, TableAutoencoder, recipes
 from hourglass.core.fitting import fit_model
 from hourglass.core.kinds import Experiment, build
 from hourglass.core.model import Autoencoder
@@ -33,15 +34,21 @@ SCHEDULES = {  # epochs, batch size
     "digits-deep": (20, 256),
     "digits-conv": (10, 128),
     "digits-variational": (30, 128),
+    "spectrogram-denoising": (None, None),
 }
 SYSTEMS = {
     **{"daily-profile": 1, "ecg": 2, "compact": 3, "digits-64": 4, "digits-sigmoid": 5, "digits-deep": 6},
     **{"digits-conv": 7, "digits-variational": 8, "denoising-gaussian": 9, "denoising-salt-pepper": 10},
-    **{"denoising-masking": 11, "sparse": 13, "contractive": 14, "stacked": 15, "features-for-supervision": 16},
-    **{"defects": 17, "adversarial": 18},
+    **{"denoising-masking": 11, "spectrogram-denoising": 12, "sparse": 13, "contractive": 14, "stacked": 15},
+    **{"features-for-supervision": 16, "defects": 17, "adversarial": 18},
 }
-SHAPES = {"table": (30,), "series": (140, 1), "image": (1, 28, 28)}
-ESTIMATORS = {"table": TableAutoencoder, "series": SeriesAutoencoder, "image": ImageAutoencoder}
+SHAPES = {"table": (30,), "series": (140, 1), "image": (1, 28, 28), "audio": (1, 64, 64)}
+ESTIMATORS = {
+    "table": TableAutoencoder,
+    "series": SeriesAutoencoder,
+    "image": ImageAutoencoder,
+    "audio": AudioAutoencoder,
+}
 
 
 def planned(name: str) -> Experiment:
@@ -132,6 +139,21 @@ def test_convolutional_digits_have_the_layers_of_the_system() -> None:
     assert found == [(1, 16), (16, 8), (8, 8), (8, 16), (16, 1)]
 
 
+def test_spectrograms_pass_through_the_layers_of_the_system() -> None:
+    network, plan = built("spectrogram-denoising"), planned("spectrogram-denoising")
+    down, up = layers(network, nn.Conv2d), layers(network, nn.ConvTranspose2d)
+    assert [(layer.in_channels, layer.out_channels) for layer in down] == [(1, 32), (32, 64), (64, 128)]
+    assert [(layer.in_channels, layer.out_channels) for layer in up] == [(128, 64), (64, 32), (32, 1)]
+    assert {(layer.kernel_size, layer.stride, layer.padding) for layer in down} == {((3, 3), (1, 1), (1, 1))}
+    shapes = {(layer.kernel_size, layer.stride, layer.padding, layer.output_padding) for layer in up}
+    assert shapes == {((3, 3), (2, 2), (1, 1), (1, 1))}
+    assert [type(part) for part in network.encoder.modules() if isinstance(part, nn.MaxPool2d)] == [nn.MaxPool2d] * 3
+    assert isinstance(list(network.decoder.modules())[-1], nn.Sigmoid)
+    assert network.encode(torch.zeros(1, 1, 64, 64)).shape == (1, 128 * 8 * 8)
+    assert (plan.corruption.scale, plan.corruption.low, plan.corruption.high) == (0.5, 0, 1)
+    assert (plan.loss.name, plan.format.view, plan.format.bins, plan.format.frames) == ("squared", "magnitude", 64, 64)
+
+
 def test_variational_digits_have_two_heads_and_the_full_bound() -> None:
     network, plan = built("digits-variational"), planned("digits-variational")
     widths = [(layer.in_features, layer.out_features) for layer in layers(network)]
@@ -166,6 +188,8 @@ def test_a_recipe_learns(name: str) -> None:
     data: np.ndarray = random.normal(size=(40, 1)) * random.normal(size=(1, 20)) + 0.1 * random.normal(size=(40, 20))
     if plan.modality == "series":
         plan = plan.replace(format=plan.format.replace(window="row"))
+    if plan.modality == "audio":
+        plan = plan.replace(format=plan.format.replace(fft=64, bins=8, frames=8))
     model = fit_model(data, plan, calibrate=False)
     assert np.isfinite(model.detect(data).rows.score).all()
     errors = [terms["reconstruction"] for terms in model.history.training]

@@ -43,7 +43,7 @@ def fitted(kind: str, epochs: int, fast: bool, **parts: Any) -> ImageAutoencoder
 
 def variational(fast: bool) -> Measure:
     """Likelihood of test digits, dynamic binarisation, 40 latents."""
-    model = fitted("variational", 150, fast, bottleneck={"is": "gaussian", "beta": 1.0, "size": 40})
+    model = fitted("variational", 110, fast, bottleneck={"is": "gaussian", "beta": 1.0, "size": 40})
     samples = binary(digits(TEST, fast)[0])
     nll = negative_log_likelihood(model, samples, 50 if fast else 1_000)
     active = int(active_units(model.model_.network, samples).sum())
@@ -57,7 +57,7 @@ def importance_weighted(fast: bool) -> Measure:
     samples = binary(digits(TEST, fast)[0])
     nll = {}
     for draws in (1, 5):
-        model = fitted("variational", 40, fast, bottleneck={"is": "gaussian", "draws": draws, "beta": 1.0, "size": 40})
+        model = fitted("variational", 30, fast, bottleneck={"is": "gaussian", "draws": draws, "beta": 1.0, "size": 40})
         nll[draws] = negative_log_likelihood(model, samples, 50 if fast else 1_000)
     gain = nll[1] - nll[5]
     line = f"MNIST, IWAE-5 {nll[5]:.2f} nats, its twin with one draw {nll[1]:.2f}: {gain:.2f} better"

@@ -19,10 +19,11 @@ if TYPE_CHECKING:
     from hourglass.estimators.finetuning import AutoencoderClassifier, AutoencoderRegressor
     from hourglass.estimators.generation import Generator
     from hourglass.estimators.loading import load
-    from hourglass.estimators.modalities import ImageAutoencoder, SeriesAutoencoder, TableAutoencoder
+    from hourglass.estimators.modalities import AudioAutoencoder, ImageAutoencoder, SeriesAutoencoder, TableAutoencoder
 
 __all__ = [
     "AnomalyDetector",
+    "AudioAutoencoder",
     "AutoencoderClassifier",
     "AutoencoderRegressor",
     "FittedModel",
@@ -36,6 +37,7 @@ __all__ = [
 
 _HOMES = {
     "AnomalyDetector": "estimators.anomaly",
+    "AudioAutoencoder": "estimators.modalities",
     "AutoencoderClassifier": "estimators.finetuning",
     "AutoencoderRegressor": "estimators.finetuning",
     "FittedModel": "core.fitted",

@@ -6,7 +6,8 @@ from torch import nn
 from torch.nn import functional
 
 from hourglass.core.kinds import build, experiment, latent_size
-from hourglass.core.networks.convolution import Convolution, channels_by_rule
+from hourglass.core.networks.convolution import Convolution
+from hourglass.core.networks.grids import channels_by_rule
 from hourglass.data.samples import Layout
 from hourglass.errors import UsageError
 

@@ -5,6 +5,7 @@ import torch
 from torch import Tensor
 
 from hourglass.core.corruptions import (
+    BlindSpots,
     Blocks,
     Corruption,
     GaussianNoise,
@@ -21,7 +22,7 @@ from hourglass.errors import UsageError
 LAYOUT = Layout((8,), (Cell("a"), Cell("town", "category", 4), Cell("paid", "flag"), Cell("size", "category", 2)))
 PICTURE, SERIES = Layout((1, 20, 10)), Layout((30, 2))
 ANYWHERE = [NoCorruption(), GaussianNoise(), SaltAndPepper(), Masking(), ToldMasking(), Swap()]
-ORDERED = [HiddenPatches(), Blocks()]
+ORDERED = [HiddenPatches(), BlindSpots(), Blocks()]
 CASES = [(settings, layout) for settings in ANYWHERE for layout in (LAYOUT, PICTURE)]
 CASES += [(settings, layout) for settings in ORDERED for layout in (SERIES, PICTURE)]
 
@@ -52,7 +53,7 @@ def test_a_seed_repeats_it_and_nothing_else_is_touched(settings: Corruption, lay
     assert settings.name == "none" or not torch.equal(seen, other[1])
     assert torch.equal(torch.get_rng_state(), state)
     assert torch.equal(x, samples(layout))
-    assert (hidden is not None) == settings.tells
+    assert (hidden is not None) == (settings.tells or settings.name == "blind-spots")
     assert seen.shape == x.shape
     assert seen.dtype == x.dtype
 
@@ -62,6 +63,15 @@ def test_gaussian_noise_has_mean_0_and_the_asked_deviation() -> None:
     noise = seen - x
     assert abs(noise.mean().item()) < 5 * 0.5 / noise.numel() ** 0.5
     assert noise.std().item() == pytest.approx(0.5, rel=5 / (2 * noise.numel()) ** 0.5)
+
+
+def test_gaussian_noise_stays_within_given_limits() -> None:
+    seen = corrupted(GaussianNoise(scale=0.5, low=1.0, high=1.9), PICTURE)[1]
+    free = corrupted(GaussianNoise(scale=0.5), PICTURE)[1]
+    assert torch.equal(seen, free.clamp(1.0, 1.9))
+    assert torch.equal(corrupted(GaussianNoise(scale=0.5, low=1.0), PICTURE)[1], free.clamp(min=1.0))
+    with pytest.raises(UsageError, match=r"low 2 and high 1"):
+        GaussianNoise(low=2.0, high=1.0).build(PICTURE)
 
 
 @pytest.mark.parametrize("rate", [0.0, 0.2, 1.0])
@@ -151,6 +161,42 @@ def test_at_least_one_patch_stays(rate: float) -> None:
     _, _, hidden = corrupted(HiddenPatches(patch=10, rate=rate, plain=0.0), SERIES)
     assert hidden is not None
     assert (hidden.flatten(1).sum(1) == rate * 40).all()  # two of three patches, of 20 numbers each
+
+
+WIDE = Layout((2, 9, 14))
+
+
+@pytest.mark.parametrize("layout", [SERIES, WIDE], ids=["series", "picture"])
+@pytest.mark.parametrize("radius", [1, 3])
+def test_blind_spots_take_a_neighbours_value_in_every_channel(layout: Layout, radius: int) -> None:
+    places = layout.shape[0] if layout is SERIES else 9 * 14
+    x, seen, hidden = corrupted(BlindSpots(rate=0.1, radius=radius), layout)
+    assert hidden is not None
+    assert torch.equal(seen[~hidden], x[~hidden])
+    channels = 2 if layout is SERIES else 1
+    spots = hidden.all(channels)
+    assert torch.equal(spots, hidden.any(channels))
+    assert (spots.flatten(1).sum(1) == round(0.1 * places)).all()
+    sides = spots.shape[1:]
+    for n, *place in spots.nonzero()[:400].tolist():
+        value = seen[n, place[0], 0] if layout is SERIES else seen[n, 0, place[0], place[1]]
+        own = x[n, :, 0] if layout is SERIES else x[n, 0]
+        near = [slice(max(0, at - radius), at + radius + 1) for at in place]
+        found = (own[tuple(near)] == value).nonzero()
+        assert len(found) == 1  # no two numbers are equal
+        assert [int(at) + each.start for at, each in zip(found[0], near, strict=True)] != place
+    for at in range(sides[0]):
+        assert_share(spots[:, at], spots.float().mean().item())
+
+
+def test_blind_spots_take_every_neighbour_as_often() -> None:
+    settings, x = BlindSpots(rate=0.01, radius=1), torch.arange(49.0).reshape(1, 1, 7, 7).expand(60_000, 1, 7, 7)
+    seen, hidden = settings.build(Layout((1, 7, 7)))(x, torch.Generator().manual_seed(0))
+    assert hidden is not None
+    middle = hidden[:, 0, 3, 3]
+    steps = (seen[middle][:, 0, 3, 3] - 24).long()
+    counts = torch.stack([steps == step for step in (-8, -7, -6, -1, 1, 6, 7, 8)]).float().mean(1)
+    torch.testing.assert_close(counts, torch.full((8,), 1 / 8), atol=5 * (7 / 64 / len(steps)) ** 0.5, rtol=0)
 
 
 @pytest.mark.parametrize(("layout", "sides"), [(SERIES, (15, 2)), (PICTURE, (14, 7))], ids=["series", "picture"])

@@ -13,6 +13,7 @@ from hourglass.core.checkpoints import model_bytes, model_from_bytes
 from hourglass.core.fitted import HELD_OUT, OUT_OF_FOLD, TRAINING, FittedModel
 from hourglass.core.fitting import _folds, apart_from, fit_model, split
 from hourglass.core.kinds import Experiment, experiment
+from hourglass.core.noises import Noise
 from hourglass.core.penalties import Penalty
 from hourglass.data.formats import Data
 from hourglass.data.samples import Packed
@@ -311,3 +312,99 @@ def test_scaling_is_learned_on_training_rows_only() -> None:
     packed = fit_model(X, plan, calibrate=False).format.pack(X).samples
     assert packed[kept].mean(axis=0) == pytest.approx(np.zeros(3), abs=1e-6)
     assert packed[kept].std(axis=0) == pytest.approx(np.ones(3), abs=1e-6)
+
+
+# Pairs, recorded noise, and noisy samples alone
+
+
+def waves(rows: int, steps: int = 64, seed: int = 0) -> np.ndarray:
+    """Smooth series (rows, steps), each a sum of two sines."""
+    random = np.random.default_rng(seed)
+    phase, rate = random.uniform(0, 6.28, (2, rows, 1)), random.uniform(2, 5, (2, rows, 1))
+    time = np.linspace(0, 6.28, steps)
+    return np.sin(rate[0] * time + phase[0]) + np.sin(rate[1] * time + phase[1])
+
+
+def noise_like(x: np.ndarray, seed: int, scale: float = 0.8) -> np.ndarray:
+    return scale * np.random.default_rng(seed).normal(size=x.shape)
+
+
+def denoising(kind: str, **changes: object) -> Experiment:
+    """A plan for noise with an error of .64, before."""
+    plan = planned("series", kind, training=Training(epochs=20, batch_size=32, learning_rate=0.005))
+    return plan.replace(network=plan.network.replace(channels=(8, 16), depth=1), **changes)
+
+
+def error_of(model: FittedModel, noisy: np.ndarray, clean: np.ndarray) -> float:
+    return float(np.square(model.reconstruct(noisy) - clean).mean())
+
+
+def test_pairs_teach_what_is_noise() -> None:
+    clean, new = waves(200), waves(60, seed=1)
+    model = fit_model(clean, denoising("u-net"), seen=clean + noise_like(clean, 2), calibrate=False)
+    assert error_of(model, new + noise_like(new, 3), new) < 0.2
+
+
+def test_two_noisy_takes_teach_nearly_as_much_as_clean_ones() -> None:
+    """Noise2Noise (Lehtinen et al. 2018)."""
+    clean, new = waves(200), waves(60, seed=1)
+    takes = [clean + noise_like(clean, seed) for seed in (2, 4)]
+    model = fit_model(takes[0], denoising("u-net"), seen=takes[1], calibrate=False)
+    assert error_of(model, new + noise_like(new, 3), new) < 0.25
+
+
+def test_noisy_samples_alone_teach_what_is_noise() -> None:
+    clean = waves(200)
+    noisy = clean + noise_like(clean, 2)
+    model = fit_model(noisy, denoising("noise2void"), calibrate=False)
+    assert error_of(model, noisy, clean) < 0.3
+
+
+def test_recorded_noise_is_mixed_in() -> None:
+    """A steady disturbance that is no normal noise: only who has heard it can tell it from a wave."""
+    clean, new, time = waves(150), waves(60, seed=1), np.arange(64)
+    random = np.random.default_rng(0)
+
+    def buzz(rows: int) -> np.ndarray:
+        return np.sign(np.sin(time * 1.3 + random.uniform(0, 6.28, (rows, 1))))
+
+    plan = denoising("u-net", corruption=Noise(low=-3, high=3, made=0.0))
+    heard = fit_model(clean, plan, noise=buzz(100), calibrate=False)
+    never = fit_model(clean, plan, calibrate=False)
+    errors = [error_of(model, new + buzz(60), new) for model in (heard, never)]
+    assert errors[0] < 0.3 * errors[1]
+    assert errors[0] < 0.3
+
+
+def test_the_recorded_noise_is_no_part_of_the_saved_model() -> None:
+    clean = waves(40)
+    model = fit_model(
+        clean, planned("series", "u-net", corruption=Noise()), noise=noise_like(clean, 1), calibrate=False
+    )
+    content = model_bytes(model)
+    assert not any("noise" in name or "recorded" in name for name in model.network.state_dict())
+    loaded = model_from_bytes(content)
+    assert np.array_equal(loaded.reconstruct(clean), model.reconstruct(clean))
+
+
+@pytest.mark.parametrize(
+    ("given", "fault", "words"),
+    [
+        ({"seen": waves(39)}, DataError, "got 39 noisy samples for 40 clean ones"),
+        ({"noise": waves(5)}, UsageError, "corruption 'none' mixes no recorded noise in"),
+    ],
+)
+def test_twins_and_noise_that_cannot_be_used_are_refused(
+    given: dict[str, np.ndarray], fault: type[Exception], words: str
+) -> None:
+    with pytest.raises(fault, match=words):
+        fit_model(waves(40), planned("series", "u-net"), **given)
+
+
+def test_each_fold_has_its_own_twins() -> None:
+    clean = waves(30)
+    training = QUICK.replace(validation=0.0)
+    plan = planned("series", "u-net", training=training, detection=Detection(folds=3))
+    model = fit_model(clean, plan, seen=clean + noise_like(clean, 1))
+    assert model.calibration.source == OUT_OF_FOLD
+    assert len(model.calibration.scores) == 30

@@ -11,6 +11,7 @@ from sklearn.metrics import roc_auc_score
 from hourglass.core.corruptions import GaussianNoise, Masking
 from hourglass.core.fitting import fit_model
 from hourglass.core.kinds import (
+    FORMATS,
     KINDS,
     Experiment,
     build,
@@ -57,12 +58,22 @@ DATA: dict[str, tuple[str, Data]] = {
 }
 
 
-COMPOSED = ["denoising+variational", "sparse+contractive", "denoising+convolutional", "convolutional+variational"]
+COMPOSED = [
+    "denoising+variational",
+    "sparse+contractive",
+    "denoising+convolutional",
+    "convolutional+variational",
+    "denoising+u-net",
+]
+
+
+ANYWHERE = [kind for kind in [*KINDS, *COMPOSED] if "format" not in parts_of(kind)]
+"""Kinds that are not for one modality alone."""
 
 
 def taking(dimensions: int) -> list[str]:
     """The kinds whose network takes samples of so many dimensions: 1 for tables, 2 for windows."""
-    return [kind for kind in [*KINDS, *COMPOSED] if dimensions in experiment(kind=kind).network.takes]
+    return [kind for kind in ANYWHERE if dimensions in experiment(kind=kind).network.takes]
 
 
 @pytest.mark.parametrize(
@@ -87,8 +98,10 @@ def test_every_kind_finds_what_lies_off_the_plane(kind: str) -> None:
     assert roc_auc_score(np.repeat([0, 1], 200), score) > 0.9
 
 
-@pytest.mark.parametrize("kind", [*KINDS, *COMPOSED])
-@pytest.mark.parametrize("modality", ["table", "series"])
+@pytest.mark.parametrize(
+    ("kind", "modality"),
+    [*((kind, modality) for kind in ANYWHERE for modality in ("table", "series")), ("mask", "audio")],
+)
 def test_an_experiment_survives_json(kind: str, modality: str) -> None:
     plan = experiment(modality, kind).replace(training=QUICK)
     assert Experiment.from_json(json.loads(json.dumps(plan.as_json()))) == plan
@@ -123,6 +136,14 @@ def test_kinds_compose_part_by_part() -> None:
 def test_kinds_that_name_a_part_differently_are_refused(kind: str, words: str) -> None:
     with pytest.raises(UsageError, match=words):
         experiment("table", kind)
+
+
+def test_a_kind_that_names_the_format_is_for_its_modality_alone() -> None:
+    assert experiment("audio", "mask").format == KINDS["mask"]["format"]
+    assert experiment("audio", "denoising").format == FORMATS["audio"]()
+    for modality in ("table", "series", "image"):
+        with pytest.raises(UsageError, match=f"'mask' is for the modality audio, not {modality}"):
+            experiment(modality, "mask")
 
 
 def test_a_penalty_named_twice_is_refused_rather_than_counted_once() -> None:

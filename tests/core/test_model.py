@@ -11,6 +11,7 @@ from hourglass.core.kinds import build, experiment
 from hourglass.core.model import Autoencoder, split_missing, total, union
 from hourglass.core.training import train
 from hourglass.data.samples import Layout
+from hourglass.errors import UsageError
 from hourglass.settings import Training
 
 
@@ -155,3 +156,39 @@ def test_every_row_of_a_trace_stands_once_a_draw() -> None:
         assert torch.equal(rows[0::3], rows[2::3])
     assert trace.code.value.shape == (36, 2)
     assert all(torch.isfinite(term) for term in model.terms(x, seeded()).values())
+
+
+# Twins, and what goes past the code
+
+
+def test_of_twins_the_one_is_seen_and_the_other_must_be_given_back() -> None:
+    model = model_of("denoising")
+    x, twin = samples(), samples() + 5
+    trace, plain = model.training_trace((x, twin), seeded(3)), model.training_trace(twin, seeded(3))
+    assert torch.equal(trace.x, x)
+    assert torch.equal(trace.seen, plain.seen)  # the twin, corrupted
+    assert torch.equal(trace.output, plain.output)
+    torch.testing.assert_close(model.terms((x, twin), seeded(3))["reconstruction"], (trace.output - x).square().mean())
+
+
+def test_what_is_missing_in_either_twin_counts_for_nothing() -> None:
+    model, x, twin = model_of("plain"), samples(), samples()
+    x[0, 1], twin[2, 3] = torch.nan, torch.nan
+    trace = model.training_trace((x, twin))
+    assert trace.missing is not None
+    assert trace.missing.nonzero().tolist() == [[0, 1], [2, 3]]
+    assert trace.seen[2, 3] == 0
+    assert torch.isfinite(model.terms((x, twin), seeded())["reconstruction"])
+
+
+def test_what_the_encoder_saw_goes_past_the_code_where_a_network_has_skips() -> None:
+    torch.manual_seed(0)
+    model = build(experiment("series", "u-net"), Layout((16, 1))).eval()
+    assert model.has_skips
+    assert not model_of("plain").has_skips
+    x = torch.randn(4, 16, 1)
+    inward, skips = model.encoder.with_skips(x, None)
+    assert torch.equal(model.reconstruct(x), model.decoder(inward, *skips))
+    assert torch.equal(model.encode(x), inward)
+    with pytest.raises(UsageError, match="skips"):
+        model.output_of(model.encode(x))

@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from hourglass.core.bottlenecks import Plain
+from hourglass.core.bottlenecks import Gaussian, Plain
 from hourglass.core.corruptions import Corruption, GaussianNoise, NoCorruption
 from hourglass.core.fitting import fit_model
 from hourglass.core.kinds import build, experiment
@@ -114,6 +114,14 @@ def frozen(patience: int | None, epochs: int = 30) -> int:
 @pytest.mark.parametrize(("patience", "epochs"), [(1, 2), (3, 4), (0, 30), (None, 11), (100, 30)])
 def test_patience_counts_epochs_without_improvement(patience: int | None, epochs: int) -> None:
     assert frozen(patience) == epochs
+
+
+def test_patience_waits_for_the_end_of_a_warm_up() -> None:
+    torch.manual_seed(0)
+    plan = experiment(kind="variational").replace(network=Dense(layers=(8,)), bottleneck=Gaussian(size=3, warm_up=0.4))
+    settings = Training(epochs=30, batch_size=50, learning_rate=0.0, patience=3)
+    history = train(build(plan, Layout((SIZE,))), samples(), settings, held_out())
+    assert (history.stopped, len(history.training)) == ("early", 12 + 3)
 
 
 @pytest.mark.parametrize("kind", ["denoising+variational", "contractive+sparse", "masked-cell"])

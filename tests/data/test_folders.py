@@ -76,3 +76,8 @@ def test_places_that_cannot_be_a_folder_are_refused(tmp_path: Path) -> None:
         replace_folder(tmp_path / "file", FILES, MANIFEST)
     with pytest.raises(DataError, match="cannot be written"):
         replace_folder(tmp_path / "nowhere" / "out", FILES, MANIFEST)
+
+
+def test_a_file_too_large_for_the_memory_writes_itself(tmp_path: Path) -> None:
+    replace_folder(tmp_path / "out", [("a/1.png", lambda path: path.write_bytes(b"one")), FILES[1]], MANIFEST)
+    assert (tmp_path / "out" / "a" / "1.png").read_bytes() == b"one"

@@ -258,7 +258,7 @@ def test_a_folder_without_readable_pictures_is_refused(tmp_path: Path) -> None:
         read(tmp_path, skip_bad=True)
     (tmp_path / "a.png").unlink()
     (tmp_path / "a.txt").write_text("words")
-    with pytest.raises(DataError, match=r"a folder without pictures; it has a\.txt"):
+    with pytest.raises(DataError, match=r"a folder without pictures or recordings; it has a\.txt"):
         read(tmp_path)
     with pytest.raises(UsageError, match="array name"):
         read(tmp_path, array="x")

@@ -15,7 +15,7 @@ from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.preprocessing import StandardScaler
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
-from hourglass import AnomalyDetector, ImageAutoencoder, SeriesAutoencoder, TableAutoencoder
+from hourglass import AnomalyDetector, AudioAutoencoder, ImageAutoencoder, SeriesAutoencoder, TableAutoencoder
 
 Plane = Callable[..., np.ndarray]
 Shop = Callable[..., pd.DataFrame]
@@ -31,6 +31,8 @@ FEW_FOLDS = {"folds": 2}
         TableAutoencoder(kind="plain", epochs=2),
         SeriesAutoencoder(epochs=2),
         ImageAutoencoder(epochs=2),
+        # its default kind has skips, so that codes alone go back to nothing, as one of the checks wants
+        AudioAutoencoder("denoising+convolutional", epochs=2, format={"fft": 16, "bins": 8, "frames": 8}),
         AnomalyDetector(TableAutoencoder(kind="plain", epochs=2, detection=FEW_FOLDS)),
         AnomalyDetector(SeriesAutoencoder(epochs=2, detection=FEW_FOLDS)),
         AnomalyDetector(ImageAutoencoder(epochs=2)),

@@ -24,12 +24,12 @@ from hourglass.interfaces import operations
 from hourglass.interfaces.cli import run
 from hourglass.interfaces.drawing import coloured, sheet, thumbnail, with_heat
 from hourglass.interfaces.exhibits import first_weights, units_words
-from hourglass.interfaces.findings import Subject
 from hourglass.interfaces.gallery import Gallery
 from hourglass.interfaces.options import Detect, Fit
 from hourglass.interfaces.page import Part, Picture, Section, Table, Text, render
 from hourglass.interfaces.pictures import write_pictures
 from hourglass.interfaces.report import build_section, subject_of
+from hourglass.interfaces.subject import Subject
 
 ODD, SPOT = 23, (slice(2, 5), slice(9, 12))
 

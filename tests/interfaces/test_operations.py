@@ -17,10 +17,10 @@ import pytest
 from hourglass import load_model
 from hourglass.data.files import read
 from hourglass.errors import DataError, UsageError
-from hourglass.interfaces import operations
+from hourglass.interfaces import denoising, operations
 from hourglass.interfaces.labels import anomaly_labels, equal_to
 from hourglass.interfaces.learning import choose_modality, planned
-from hourglass.interfaces.options import Convert, Decode, Detect, Evaluate, Fit, Inspect, Learning
+from hourglass.interfaces.options import Convert, Decode, Denoise, Detect, Evaluate, Fit, Inspect, Learning
 from hourglass.interfaces.outputs import SCORES, check_place
 from hourglass.interfaces.results import owners
 
@@ -209,7 +209,7 @@ def test_a_table_comes_back_with_its_own_order_of_columns(table: str, table_mode
 
 
 def test_denoise_says_so_where_a_model_never_learned_to(table: str, table_model: str, tmp_path: Path) -> None:
-    document = operations.denoise(Convert(model=table_model, data=table, output=str(tmp_path / "o.csv"))).document
+    document = denoising.denoise(Denoise(model=table_model, data=table, output=str(tmp_path / "o.csv"))).document
     assert "not trained to remove noise" in document["notices"][-1]
 
 
@@ -222,7 +222,7 @@ def test_denoising_brings_a_series_closer_to_the_truth(tmp_path: Path) -> None:
     operations.fit(
         Fit(data=str(data), output=model, kind="denoising", latent=2, epochs=20, window="25", false_alarm_rate=0.1)
     )
-    operations.denoise(Convert(model=model, data=str(data), output=str(out)))
+    denoising.denoise(Denoise(model=model, data=str(data), output=str(out)))
     assert np.mean((np.load(out) - truth) ** 2) < 0.3 * np.mean((noisy - truth) ** 2)
 
 

@@ -173,8 +173,9 @@ def test_arrays_are_pictures_by_shape_and_type(
 @pytest.mark.parametrize(
     ("options", "what"),
     [
-        ({"modality": "table"}, "got pictures, wanted rows"),
-        ({"modality": "series"}, "got pictures, wanted rows"),
+        ({"modality": "table"}, "got pictures, wanted a table"),
+        ({"modality": "series"}, "got pictures, wanted series"),
+        ({"modality": "audio"}, "got pictures, wanted recordings"),
         ({"window": "3"}, "--window is for series, and the data are read as pictures"),
         ({"time": "name"}, "--time is for series"),
     ],

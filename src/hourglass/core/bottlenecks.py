@@ -127,7 +127,7 @@ class _GaussianCode(nn.Module):
     def __init__(self, settings: Gaussian, cells: int) -> None:
         super().__init__()
         self.settings, self.cells = settings, cells
-        self.progress = 1.0
+        self.warm_up, self.progress = settings.warm_up, 1.0
 
     def forward(self, hidden: Tensor, generator: torch.Generator | None) -> Code:
         draws = self.settings.draws
@@ -146,8 +146,7 @@ class _GaussianCode(nn.Module):
         return posterior.kl().mean(0).clamp(min=self.settings.free_bits).sum() / self.cells
 
     def _weight(self) -> float:
-        warm_up = self.settings.warm_up
-        return self.settings.beta * (min(1.0, self.progress / warm_up) if warm_up else 1.0)
+        return self.settings.beta * (min(1.0, self.progress / self.warm_up) if self.warm_up else 1.0)
 
 
 def _posterior(hidden: Tensor) -> Posterior:

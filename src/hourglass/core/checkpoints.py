@@ -25,6 +25,7 @@ from hourglass.core.kinds import Experiment, build, choose_device
 from hourglass.core.priors import FittedPrior
 from hourglass.core.scores import Combination, scorer_named
 from hourglass.core.training import History
+from hourglass.data.audio import AudioFormat
 from hourglass.data.formats import Format
 from hourglass.data.images import ImageFormat
 from hourglass.data.samples import Packed
@@ -34,7 +35,9 @@ from hourglass.data.writing import replace_file
 from hourglass.errors import HourglassError, ModelFileError, UsageError
 
 FORMAT_VERSION = 1
-FORMATS: dict[str, type[Format]] = {"table": TableFormat, "series": SeriesFormat, "image": ImageFormat}
+FORMATS: dict[str, type[Format]] = {
+    each.modality: each for each in (TableFormat, SeriesFormat, ImageFormat, AudioFormat)
+}
 _MOST_BYTES = 4 * 2**30
 _KEY = "hourglass"
 _AGAIN = "fit the model again, or take it from a copy"

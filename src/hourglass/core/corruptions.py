@@ -1,20 +1,23 @@
 """What is done to samples before the encoder sees them: `(x, generator) -> (seen, hidden)`.
 
-`hidden` is a mask only where the network is told which numbers were hidden; the loss is then on those alone.
+`hidden` is a mask only where the loss is on the hidden numbers alone; a part that `tells` also shows it to the network.
 Plain noise returns None, and the loss is on the whole clean sample (Vincent et al. 2010, denoising autoencoders).
 """
 
 from __future__ import annotations
 
+import math
 from abc import abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass
+from itertools import product
 from typing import ClassVar
 
 import torch
 from torch import Tensor
 
 from hourglass.core.model import Corrupt
+from hourglass.core.networks.grids import channels_first
 from hourglass.core.networks.patches import patch_of, patch_side
 from hourglass.data.samples import Layout
 from hourglass.errors import UsageError
@@ -70,9 +73,14 @@ class GaussianNoise(Corruption):
 
     name = "gaussian"
     scale: float = option(0.3, "standard deviation of the noise, on the scaled data", low=0)
+    low: float | None = option(None, "smallest number there is: noise does not go below it (default: no limit)")
+    high: float | None = option(None, "largest number there is: noise does not go above it (default: no limit)")
 
     def build(self, layout: Layout) -> Corrupt:
-        return lambda x, generator: (x + self.scale * _normal(x, generator), None)
+        low = -math.inf if self.low is None else self.low
+        high = math.inf if self.high is None else self.high
+        check_ascending(self, low, high)
+        return lambda x, generator: ((x + self.scale * normal_like(x, generator)).clamp(low, high), None)
 
 
 @dataclass(frozen=True)
@@ -89,8 +97,8 @@ class SaltAndPepper(Corruption):
             flat, draw = x.flatten(1), _uniform(x, generator)
             low = flat.amin(1) if self.low is None else flat.new_full((len(x),), self.low)
             high = flat.amax(1) if self.high is None else flat.new_full((len(x),), self.high)
-            peppered = torch.where(draw < self.rate / 2, _per_sample(low, x), x)
-            return torch.where(draw > 1 - self.rate / 2, _per_sample(high, x), peppered), None
+            peppered = torch.where(draw < self.rate / 2, per_sample(low, x), x)
+            return torch.where(draw > 1 - self.rate / 2, per_sample(high, x), peppered), None
 
         return corrupt
 
@@ -126,7 +134,7 @@ class ToldMasking(Corruption):
         def corrupt(x: Tensor, generator: torch.Generator | None) -> tuple[Tensor, Tensor | None]:
             draws = torch.rand(2, len(x), generator=generator, device=x.device)
             rate = (self.low + (self.high - self.low) * draws[0]) * (draws[1] >= self.plain)
-            hidden = chosen(x, _per_sample(rate, x.flatten(1)), generator)
+            hidden = chosen(x, per_sample(rate, x.flatten(1)), generator)
             return x.masked_fill(hidden, 0.0), hidden
 
         return corrupt
@@ -169,6 +177,57 @@ class _PatchHider:
         chosen = (order < self.hidden) & ~whole
         hidden = chosen[:, self.units.to(x.device)].reshape(x.shape)
         return x.masked_fill(hidden, 0.0), hidden
+
+
+@dataclass(frozen=True)
+class BlindSpots(Corruption):
+    """A few pixels or steps take the value of a neighbour, and only there must the network give back what was.
+
+    It is not told where, so it must guess every number from those around. Noise that is independent from one pixel or
+    step to the next cannot be guessed: a network learns to leave it out from noisy samples alone (Noise2Void, Krull et
+    al. 2019; Noise2Self, Batson and Royer 2019). All channels of a pixel or step go together.
+    """
+
+    name = "blind-spots"
+    rate: float = option(0.03, "share of the pixels or steps that are replaced; at least one is", low=0, high=1)
+    radius: int = option(2, "pixels or steps, each way, within which the neighbour is", low=1)
+
+    def build(self, layout: Layout) -> Corrupt:
+        _refuse_tables(self, layout)
+        return _SpotHider(layout.shape[:1] if len(layout.shape) == 2 else layout.shape[1:], self.rate, self.radius)
+
+
+class _SpotHider:
+    """Replaces as many places in each sample, drawn anew, by neighbours."""
+
+    def __init__(self, sides: tuple[int, ...], rate: float, radius: int) -> None:
+        self.sides, self.places = sides, math.prod(sides)
+        self.count = max(1, round(rate * self.places))
+        # within half a side a neighbour is there one way or the other
+        window = product(*(range(-reach, reach + 1) for reach in (min(radius, side // 2) for side in sides)))
+        self.ways = torch.tensor([way for way in window if any(way)] or [(0,) * len(sides)])
+        """Offsets of all neighbours, without the place itself. Shape (ways, dimensions)."""
+
+    def __call__(self, x: Tensor, generator: torch.Generator | None) -> tuple[Tensor, Tensor | None]:
+        maps = channels_first(x)
+        flat = maps.flatten(2)
+        draws = torch.rand(len(x), self.places, generator=generator, device=x.device)
+        spots = draws.topk(self.count, dim=1).indices
+        each = spots[:, None].expand(-1, flat.shape[1], -1)
+        taken = flat.gather(2, self.neighbours(spots, generator)[:, None].expand_as(each))
+        seen = flat.scatter(2, each, taken).reshape(maps.shape)
+        hidden = torch.zeros_like(flat, dtype=torch.bool).scatter(2, each, True).reshape(maps.shape)
+        return channels_first(seen), channels_first(hidden)
+
+    def neighbours(self, spots: Tensor, generator: torch.Generator | None) -> Tensor:
+        """A place beside each of `spots` (n, k), as that is counted along the flattened sides."""
+        drawn = torch.randint(len(self.ways), spots.shape, generator=generator, device=spots.device)
+        place = torch.zeros_like(spots)
+        ways = self.ways.to(spots.device)[drawn].unbind(-1)
+        for side, start, way in zip(self.sides, torch.unravel_index(spots, self.sides), ways, strict=True):
+            end = start + way
+            place = place * side + torch.where((end < 0) | (end >= side), start - way, end)
+        return place
 
 
 @dataclass(frozen=True)
@@ -234,7 +293,15 @@ def _cell_chooser(layout: Layout) -> Callable[[Tensor, Tensor | float, torch.Gen
     return chosen
 
 
-def _normal(x: Tensor, generator: torch.Generator | None) -> Tensor:
+def check_ascending(settings: Corruption, low: float, high: float) -> None:
+    """Refuse options `low` and `high` of a corruption that are the wrong way round."""
+    if low > high:
+        what = f"got low {low:g} and high {high:g}: no number is between them"
+        raise UsageError(what, where=f"corruption {settings.name}", how="give the smaller number as low")
+
+
+def normal_like(x: Tensor, generator: torch.Generator | None) -> Tensor:
+    """Standard normal numbers in the shape of `x`."""
     return torch.randn(x.shape, generator=generator, device=x.device, dtype=x.dtype)
 
 
@@ -242,6 +309,6 @@ def _uniform(x: Tensor, generator: torch.Generator | None) -> Tensor:
     return torch.rand(x.shape, generator=generator, device=x.device, dtype=x.dtype)
 
 
-def _per_sample(value: Tensor, x: Tensor) -> Tensor:
+def per_sample(value: Tensor, x: Tensor) -> Tensor:
     """One value a sample, shaped to broadcast over `x`."""
     return value.reshape(-1, *[1] * (x.dim() - 1))

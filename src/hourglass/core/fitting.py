@@ -22,9 +22,9 @@ from hourglass.core.model import Autoencoder
 from hourglass.core.priors import fit_prior
 from hourglass.core.scores import Combination, Scorer, raw_scores, scorer_named
 from hourglass.core.thresholds import rows_needed, threshold
-from hourglass.core.training import History, Report, train
+from hourglass.core.training import History, Report, Samples, train
 from hourglass.core.units import MOST_SAMPLES, unit_report
-from hourglass.data.formats import Data
+from hourglass.data.formats import Data, Format
 from hourglass.data.samples import Layout, Packed, oddest_parts
 from hourglass.errors import DataError, TrainingError, UsageError
 
@@ -36,12 +36,22 @@ _SMALL = 400
 """Samples up to which there are ten folds, so that a fold's network sees as large a share as the real one."""
 
 
-def fit_model(data: Data, plan: Experiment, *, calibrate: bool = True, report: Report | None = None) -> FittedModel:
+def fit_model(
+    data: Data,
+    plan: Experiment,
+    *,
+    seen: Data | None = None,
+    noise: Data | None = None,
+    calibrate: bool = True,
+    report: Report | None = None,
+) -> FittedModel:
     """Fit an autoencoder to `data` (an array or a frame) as the experiment `plan` says.
 
-    `calibrate`: where the held-out samples are too few for the asked false-alarm rate, score the training samples out
-    of fold (a further, smaller fit a fold). `report(epoch, epochs, terms)` is called after each epoch, and with the
-    number of the fold and no terms after each fold. The caller's random state is left as it was.
+    `seen`: a noisy twin of each sample, which the encoder sees in its place. `noise`: samples of noise alone, for a
+    corruption that mixes them in. `calibrate`: where the held-out samples are too few for the asked false-alarm rate,
+    score the training samples out of fold (a further, smaller fit a fold). `report(epoch, epochs, terms)` is called
+    after each epoch, and with the number of the fold and no terms after each fold. The caller's random state is left
+    as it was.
     """
     _check_detection(plan)
     form = plan.format.fit(data)
@@ -57,16 +67,52 @@ def fit_model(data: Data, plan: Experiment, *, calibrate: bool = True, report: R
         form, packed = (rescaled, rescaled.pack(data)) if rescaled is not form else (form, packed)
     _check_range(packed.samples[kept], plan)
     device = choose_device(plan.training.device)
-    trained = _Trained.on(packed.samples, kept, held_out, plan, form.layout, device, report)
-    raw, groups, source = _calibrate(form.layout, packed, held_out, trained, plan, calibrate, report)
+    material = _Material.of(form, packed, seen, noise)
+    trained = _Trained.on(material, kept, held_out, plan, form.layout, device, report)
+    raw, groups, source = _calibrate(form.layout, material, held_out, trained, plan, calibrate, report)
     combination = Combination.fit(raw)
     calibration = Calibration(oddest_parts(combination(raw), groups), source)
     units = unit_report(trained.network, torch.from_numpy(packed.samples[kept[:MOST_SAMPLES]]).to(device))
     card = {"samples": count, "sha256": digest, "notices": form.notices, "versions": versions(), "units": units}
+    card |= {"pairs": True} if seen is not None else {}
     prior = fit_prior(plan.prior, trained.network, packed.samples[kept], plan.standard_codes, plan.training.seed)
     return FittedModel(
         plan, form, trained.network, trained.scorers, combination, calibration, trained.history, card, prior
     )
+
+
+@dataclass(frozen=True)
+class _Material:
+    """What there is to train on."""
+
+    packed: Packed
+    twins: np.ndarray | None = None
+    """What the encoder sees in the place of each sample."""
+    noise: np.ndarray | None = None
+    """Samples of noise, which the corruption mixes in."""
+
+    @classmethod
+    def of(cls, form: Format, packed: Packed, seen: Data | None, noise: Data | None) -> _Material:
+        pack_like = getattr(form, "pack_like", lambda data, places: form.pack(data))  # sound has a scale of its own
+        twins = None if seen is None else pack_like(seen, packed.places).samples
+        if twins is not None and len(twins) != len(packed.samples):
+            what = f"got {len(twins):,} noisy samples for {len(packed.samples):,} clean ones"
+            raise DataError(what, where="seen", how="give the noisy twin of each, as long, and in the same order")
+        return cls(packed, twins, None if noise is None else form.pack(noise).samples)
+
+    def at(self, chosen: np.ndarray, device: torch.device) -> Samples:
+        """The chosen samples, each with its twin where there are twins."""
+        x = torch.from_numpy(self.packed.samples[chosen]).to(device)
+        return x if self.twins is None else (x, torch.from_numpy(self.twins[chosen]).to(device))
+
+    def give_noise(self, network: Autoencoder, plan: Experiment, device: torch.device) -> None:
+        """Hand the noise to the corruption; `UsageError` where that has no use for it."""
+        if self.noise is None:
+            return
+        if not hasattr(network.corruption, "take_noise"):
+            what = f"the corruption {plan.corruption.name!r} mixes no recorded noise in, and some is given"
+            raise UsageError(what, where="noise", how="add --set corruption=noise, or leave the noise out")
+        network.corruption.take_noise(torch.from_numpy(self.noise).to(device))
 
 
 @dataclass(frozen=True)
@@ -80,7 +126,7 @@ class _Trained:
     @classmethod
     def on(
         cls,
-        samples: np.ndarray,
+        material: _Material,
         kept: np.ndarray,
         held_out: np.ndarray,
         plan: Experiment,
@@ -90,13 +136,15 @@ class _Trained:
     ) -> _Trained:
         """Trained on the samples at `kept`; those at `held_out` choose the best epoch."""
         seed = plan.training.seed
-        x, held = (torch.from_numpy(samples[chosen]).to(device) for chosen in (kept, held_out))
+        samples, held = (material.at(chosen, device) for chosen in (kept, held_out))
+        x, apart = (each[0] if isinstance(each, tuple) else each for each in (samples, held))
         # every GPU, since manual_seed seeds them all
         with single_precision(), torch.random.fork_rng(devices=range(torch.cuda.device_count())):
             torch.manual_seed(seed)
             network = build(plan, layout).to(device)
-            notices = plan.pretraining.build()(network, layout, x, held, plan.training, report)
-            history = train(network, x, plan.training, held, report)
+            material.give_noise(network, plan, device)
+            notices = plan.pretraining.build()(network, layout, x, apart, plan.training, report)
+            history = train(network, samples, plan.training, held, report)
             history.notices[:0] = notices
         kinds = [scorer_named(name) for name in plan.scorers()]
         return cls(network, [kind(kind.learn(network, x, seed)) for kind in kinds], history)
@@ -133,7 +181,7 @@ def _parts_of(rows: np.ndarray, packed: Packed) -> np.ndarray:
 
 def _calibrate(
     layout: Layout,
-    packed: Packed,
+    material: _Material,
     held_out: np.ndarray,
     trained: _Trained,
     plan: Experiment,
@@ -144,13 +192,14 @@ def _calibrate(
 
     They were not trained on, wherever that is possible.
     """
-    samples, groups, history = packed.samples, packed.groups, trained.history
+    packed, history = material.packed, trained.history
+    samples, groups = packed.samples, packed.groups
     held_rows = len(held_out) if groups is None else len(np.unique(groups[held_out]))
     enough = held_rows >= rows_needed(plan.detection.false_alarm_rate)
     wanted = out_of_fold and not enough and packed.row_count >= _FEWEST
     if wanted and history.stopped != "interrupted":
         try:
-            raw = _out_of_fold(layout, packed, trained, plan, report)
+            raw = _out_of_fold(layout, material, trained, plan, report)
             known = ~np.isnan(raw).any(axis=1)
             return raw[known], None if groups is None else groups[known], OUT_OF_FOLD
         except KeyboardInterrupt:
@@ -166,12 +215,13 @@ def _calibrate(
 
 
 def _out_of_fold(
-    layout: Layout, packed: Packed, trained: _Trained, plan: Experiment, report: Report | None
+    layout: Layout, material: _Material, trained: _Trained, plan: Experiment, report: Report | None
 ) -> np.ndarray:
     """Raw scores of samples by networks not trained on them, each trained for as long as the real one was.
 
     Of every sample where there are at most 1,000 rows; otherwise of as many folds as make that many, and NaN elsewhere.
     """
+    packed = material.packed
     samples, total = packed.samples, packed.row_count
     history, device = trained.history, trained.network.device
     epochs = max(history.best_epoch, 1)
@@ -183,7 +233,7 @@ def _out_of_fold(
     folds = _folds(packed, count, plan.training.seed)
     for number, fold in enumerate(itertools.islice(folds, rounds), start=1):
         others = apart_from(fold, packed)
-        fitted = _Trained.on(samples, others, fold[:0], plan.replace(training=training), layout, device)
+        fitted = _Trained.on(material, others, fold[:0], plan.replace(training=training), layout, device)
         if fitted.history.stopped == "interrupted":
             raise KeyboardInterrupt
         raw[fold] = fitted.scores(samples[fold])

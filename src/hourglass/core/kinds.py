@@ -3,7 +3,7 @@
 Rows compose: `denoising+variational` takes the corruption of the one and the bottleneck of the other.
 
 >>> parts_of("denoising+variational")["corruption"]
-GaussianNoise(scale=0.3)
+GaussianNoise(scale=0.3, low=None, high=None)
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ import torch
 
 from hourglass.core.bottlenecks import Bottleneck, Gaussian, Plain, TopK
 from hourglass.core.corruptions import (
+    BlindSpots,
     Corruption,
     GaussianNoise,
     HiddenPatches,
@@ -34,12 +35,16 @@ from hourglass.core.networks.dense import Dense
 from hourglass.core.networks.network import Network
 from hourglass.core.networks.recurrent import Recurrent
 from hourglass.core.networks.transformer import PatchTransformer
+from hourglass.core.networks.unet import UNet
+from hourglass.core.noises import Noise
 from hourglass.core.patch_scores import PatchScorer
 from hourglass.core.penalties import Contraction, DeadUnits, KLSparsity, Penalty
 from hourglass.core.pretraining import NoPretraining, Pretraining, StackedAutoencoders
 from hourglass.core.priors import Normal, Prior, check_prior, pulled_to_normal
 from hourglass.core.quantised import Codebook, FiniteScalar
-from hourglass.core.scores import check_scorers
+from hourglass.core.scores import check_scorers, scorer_named
+from hourglass.core.spectral import SignalDistortion, Spectral
+from hourglass.data.audio import AudioSettings
 from hourglass.data.formats import FormatSettings
 from hourglass.data.images import ImageSettings
 from hourglass.data.samples import Layout
@@ -58,6 +63,17 @@ KINDS: dict[str, dict[str, Any]] = {
     "masked-cell": {"corruption": ToldMasking(), "network": Dense(layers=(256, 256), activation="silu")},
     "convolutional": {"network": Convolution()},
     "recurrent": {"network": Recurrent()},
+    "u-net": {"network": UNet()},
+    # with its residual head, a network had first to learn to take what it saw away again
+    "noise2void": {"corruption": BlindSpots(), "network": UNet(head="values")},
+    "mask": {
+        "format": AudioSettings(view="complex"),
+        "network": UNet(channels=(8, 16, 32, 64), head="mask"),
+        "corruption": Noise(),
+        "loss": Spectral(),
+        "penalties": (SignalDistortion(),),
+        "training": Training(batch_size=16),  # a step on a tile of sound costs what one on hundreds of rows does
+    },
     "transformer": {"network": PatchTransformer()},
     "masked-patches": {"corruption": HiddenPatches(), "network": PatchTransformer()},
     "sparse": {"bottleneck": Plain(activation="sigmoid"), "penalties": (KLSparsity(),)},
@@ -84,8 +100,10 @@ KINDS: dict[str, dict[str, Any]] = {
     "stacked": {"pretraining": StackedAutoencoders()},
 }
 
-DEFAULT_KIND = {"table": "masked-cell", "series": "denoising", "image": "denoising"}
-FORMATS: dict[str, type[FormatSettings]] = {"table": TableSettings, "series": SeriesSettings, "image": ImageSettings}
+DEFAULT_KIND = {"table": "masked-cell", "series": "denoising", "image": "denoising", "audio": "mask"}
+FORMATS: dict[str, type[FormatSettings]] = {
+    each.name: each for each in (TableSettings, SeriesSettings, ImageSettings, AudioSettings)
+}
 SLOTS: dict[str, type[Any]] = {
     "network": Network, "corruption": Corruption, "bottleneck": Bottleneck, "loss": Loss, "format": FormatSettings,
     "prior": Prior, "pretraining": Pretraining,
@@ -149,7 +167,12 @@ def experiment(modality: str = "table", kind: str | None = None) -> Experiment:
     if modality not in FORMATS:
         raise UsageError(f"there is no modality called {modality!r}", how=did_you_mean(modality, FORMATS))
     kind = kind or DEFAULT_KIND[modality]
-    return Experiment(modality=modality, kind=kind, format=FORMATS[modality](), **parts_of(kind))
+    parts = parts_of(kind)
+    form = parts.setdefault("format", FORMATS[modality]())
+    if not isinstance(form, FORMATS[modality]):
+        how = f"give another kind, or --modality {form.name} where the data are that"
+        raise UsageError(f"the kind {kind!r} is for the modality {form.name}, not {modality}", where="kind", how=how)
+    return Experiment(modality=modality, kind=kind, **parts)
 
 
 def parts_of(kind: str) -> dict[str, Any]:
@@ -173,6 +196,7 @@ def build(plan: Experiment, layout: Layout) -> Autoencoder:
     check_scorers(plan.scorers(), layout)
     _check_patches(plan)
     _check_penalties(plan)
+    _check_skips(plan)
     plan.pretraining.check(plan.network, plan.bottleneck)
     check_prior(plan.prior, plan.bottleneck)
     check_random_codes(plan.scorers(), plan.bottleneck)
@@ -232,6 +256,14 @@ def _check_penalties(plan: Experiment) -> None:
             able = [name for name, part in Bottleneck.table.items() if getattr(part, "gives", "") == penalty.needs]
             what = f"{penalty.name} cannot be had with the bottleneck {plan.bottleneck.name}"
             raise UsageError(what, where="penalties", how=f"add --set bottleneck={' or '.join(able)}")
+
+
+def _check_skips(plan: Experiment) -> None:
+    parts: tuple[Any, ...] = (*plan.penalties, *map(scorer_named, plan.scorers()))
+    asking = [part.name for part in parts if part.decodes]
+    if plan.network.skips and asking:
+        what = f"{asking[0]} asks what the decoder makes of a code alone, and {plan.network.name} has skips past it"
+        raise UsageError(what, where="network", how="use another network, such as --set network=convolution")
 
 
 def funnel(size: int, latent: int) -> tuple[int, ...]:

@@ -46,6 +46,7 @@ class ReconstructionProbability(Scorer):
     """
 
     name = "reconstruction-probability"
+    decodes = True
 
     @classmethod
     def learn(cls, network: Autoencoder, samples: Tensor, seed: int) -> dict[str, Tensor]:
@@ -84,7 +85,7 @@ def _log_evidence(network: Autoencoder, x: Tensor, posterior: Posterior, noises:
     log_weights = []
     for noise in noises:
         code = posterior.draw(noise)
-        errors = network.loss.cells(network.decoder(code), known) * there
+        errors = network.loss.cells(network.output_of(code), known) * there
         log_weights.append(-errors.sum(1).double() - posterior.log_ratio(code).double())
     return torch.stack(log_weights).logsumexp(0) - math.log(len(log_weights))
 

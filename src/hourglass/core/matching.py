@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import softplus
 
-from hourglass.core.model import Autoencoder, Trace
+from hourglass.core.model import Autoencoder, Batch, Trace
 from hourglass.core.penalties import Penalty, Term
 from hourglass.core.posterior import Posterior, log_normal
 from hourglass.settings import option
@@ -81,10 +81,10 @@ class _Adversary(nn.Module):
         """The encoder's side: the judge should take its codes for drawn ones."""
         return self.weight * softplus(-self.judge(trace.code.value)).mean()
 
-    def opponent_terms(self, model: Autoencoder, x: Tensor, generator: torch.Generator | None) -> dict[str, Tensor]:
+    def opponent_terms(self, model: Autoencoder, batch: Batch, generator: torch.Generator | None) -> dict[str, Tensor]:
         """The judge's side, on codes as the encoder is judged by: of corrupted samples, drawn where codes are."""
         with torch.no_grad():
-            codes = model(x, corrupt=True, generator=generator).code.value
+            codes = model.training_trace(batch, generator).code.value
         drawn = _drawn_like(codes, generator)
         return {"judge": softplus(-self.judge(drawn)).mean() + softplus(self.judge(codes)).mean()}
 

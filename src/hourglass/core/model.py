@@ -12,8 +12,11 @@ import torch
 from torch import Tensor, nn
 
 from hourglass.core.posterior import Posterior
+from hourglass.errors import UsageError
 
 Corrupt = Callable[[Tensor, torch.Generator | None], tuple[Tensor, Tensor | None]]
+Batch = Tensor | tuple[Tensor, Tensor]
+"""Samples; or samples and their twins, which the encoder sees in their place."""
 
 
 @dataclass(frozen=True)
@@ -44,7 +47,7 @@ class Trace:
     missing: Tensor | None
     """True where the sample has no number: never part of a loss."""
     hidden: Tensor | None
-    """True where the corruption hid a number and told the network so: the loss is then on these."""
+    """True where the corruption hid a number that must be guessed: the loss is then on these alone."""
     seen: Tensor
     """What the encoder saw."""
     code: Code
@@ -73,10 +76,15 @@ class Player:
     contested: frozenset[str] = frozenset()
     """Terms that say nothing of which epoch was better, as those that another player learns to raise."""
     slower: tuple[Slower, ...] = ()
+    settled: float = 0.0
+    """The share of training after which its terms no longer change of themselves: patience starts there."""
 
 
 class Autoencoder(nn.Module):
-    """A network trained to give its input back, through a bottleneck, from a corrupted view of it."""
+    """A network trained to give its input back, through a bottleneck, from a corrupted view of it.
+
+    Where the encoder has `with_skips`, details of what it saw go past the bottleneck to the decoder.
+    """
 
     # nn.Module would have them all be Tensor | Module
     encoder: Any
@@ -106,17 +114,27 @@ class Autoencoder(nn.Module):
         wanted = seen if self.redraws else known
         return self.pass_through(wanted, missing, seen, hidden, generator if corrupt else None)
 
+    def training_trace(self, batch: Batch, generator: torch.Generator | None = None) -> Trace:
+        """The trace of a batch as it is trained on: corrupted; of twins where there are some, to give the samples."""
+        if not isinstance(batch, tuple):
+            return self.forward(batch, corrupt=True, generator=generator)
+        (known, missing), (twin, unseen) = (split_missing(each) for each in batch)
+        seen, hidden = self.corruption(twin, generator)
+        return self.pass_through(known, union(missing, unseen), seen, hidden, generator)
+
     def pass_through(
         self, x: Tensor, missing: Tensor | None, seen: Tensor, hidden: Tensor | None, generator: torch.Generator | None
     ) -> Trace:
         """The trace of `x` when the encoder sees `seen`, told what is hidden. A generator makes codes random."""
-        code: Code = self.bottleneck(self.encoder(seen, union(hidden, missing)), generator)
-        x, missing, hidden, seen = (_repeated(rows, code.draws) for rows in (x, missing, hidden, seen))
-        return Trace(x, missing, hidden, seen, code, self.decoder(code.value))
+        mask = union(hidden, missing)
+        inward, skips = self.encoder.with_skips(seen, mask) if self.has_skips else (self.encoder(seen, mask), ())
+        code: Code = self.bottleneck(inward, generator)
+        x, missing, hidden, seen, *skips = (_repeated(each, code.draws) for each in (x, missing, hidden, seen, *skips))
+        return Trace(x, missing, hidden, seen, code, self.decoder(code.value, *skips))
 
-    def terms(self, x: Tensor, generator: torch.Generator | None = None) -> dict[str, Tensor]:
+    def terms(self, batch: Batch, generator: torch.Generator | None = None) -> dict[str, Tensor]:
         """Every term of the objective by name; training minimises their sum."""
-        trace = self(x, corrupt=True, generator=generator or _global_generator(x.device))
+        trace = self.training_trace(batch, generator or _global_generator(self.device))
         losses = self.loss(trace)
         return {
             "reconstruction": losses.mean(),
@@ -136,13 +154,27 @@ class Autoencoder(nn.Module):
         return code
 
     def decode(self, code: Tensor) -> Tensor:
-        """Samples, on the packed scale, that the decoder makes of `code`."""
-        expected: Tensor = self.loss.expectation(self.decoder(code))
+        """Samples, on the packed scale, that the decoder makes of `code`; `UsageError` as `output_of`."""
+        expected: Tensor = self.loss.expectation(self.output_of(code))
         return expected
+
+    def output_of(self, code: Tensor) -> Tensor:
+        """What the decoder says of `code`, on the loss's own scale; `UsageError` where a code is not all it takes."""
+        if self.has_skips:
+            what = "a network with skips makes nothing of a code alone: its decoder also takes what the encoder saw"
+            raise UsageError(what, where="decode", how="fit with another network, such as --set network=convolution")
+        output: Tensor = self.decoder(code)
+        return output
 
     def reconstruct(self, x: Tensor) -> Tensor:
         """Samples given back through the bottleneck, uncorrupted, on the packed scale."""
-        return self.decode(self.encode(x))
+        expected: Tensor = self.loss.expectation(self(x).output)
+        return expected
+
+    @property
+    def has_skips(self) -> bool:
+        """Whether the decoder takes more than the code."""
+        return hasattr(self.encoder, "with_skips")
 
     def players(self) -> list[Player]:
         """Who is trained: the autoencoder on its own objective, then each penalty's opponent on its own."""
@@ -151,7 +183,8 @@ class Autoencoder(nn.Module):
         contested = frozenset(penalty.name for penalty in [*opponents, *aside])
         theirs = {id(weight) for opponent in opponents for weight in opponent.parameters()}
         own = [weight for weight in self.parameters() if id(weight) not in theirs]
-        return [Player(own, self.terms, contested)] + [
+        settled = max((getattr(part, "warm_up", 0.0) for part in self.modules()), default=0.0)
+        return [Player(own, self.terms, contested, settled=settled)] + [
             Player(list(opponent.parameters()), partial(opponent.opponent_terms, self)) for opponent in opponents
         ]
 

@@ -1,6 +1,6 @@
 """What else a code is asked to be: `(model, trace, generator) -> scalar`, a term of the objective.
 
-A penalty may own parameters and an `opponent_terms(model, x, generator)`: the loop then trains those against the model.
+A penalty may own parameters and `opponent_terms(model, batch, generator)`: the loop trains those against the model.
 One that is `auxiliary` is trained on, and does not choose the best epoch.
 """
 
@@ -27,6 +27,8 @@ class Penalty(Part):
     """Whether it keeps most numbers of a code near zero, so that a code may be as wide as the sample."""
     needs: ClassVar[str] = ""
     """Which field of `Code` the bottleneck must fill for it."""
+    decodes: ClassVar[bool] = False
+    """Whether it asks what the decoder makes of codes alone."""
     weight: float = option(1e-3, "what the term is multiplied by", low=0)
 
     @abstractmethod
@@ -113,6 +115,7 @@ class DeadUnits(Penalty):
 
     name = "dead-units"
     needs = "offered"
+    decodes = True
     weight: float = option(1 / 32, "what the term is multiplied by", low=0)
     steps: int = option(50, "steps without firing after which a unit counts as dead", low=1)
     k: int | None = option(None, "dead units used at a time (default: half of the units)", low=1)

@@ -37,6 +37,8 @@ class Scorer(ABC):
     name: ClassVar[str] = ""
     takes: ClassVar[tuple[int, ...]] = (1, 2, 3)
     """Dimensions of the samples it can take: 1 for rows of a table, 2 for windows of a series, 3 for pictures."""
+    decodes: ClassVar[bool] = False
+    """Whether it asks what the decoder makes of codes alone."""
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)

@@ -114,6 +114,9 @@ def labelled_samples(model: FittedModel, data: Data, labels: np.ndarray) -> np.n
     if model.experiment.modality == "series" and packed.places is not None:
         how = "fit the autoencoder to data that are one window a row"
         raise DataError("a series that is cut into windows has no labels of its own", where="labels", how=how)
+    if packed.groups is not None and len(packed.samples) != len(labels):
+        how = "fit the autoencoder to whole pictures; of recordings, cut out one call each and ask for longer tiles"
+        raise DataError("tiles of pictures or recordings have no labels of their own", where="labels", how=how)
     if len(packed.samples) != len(labels):
         raise DataError(f"got {len(labels):,} labels for {len(packed.samples):,} samples", where="labels")
     return packed.samples

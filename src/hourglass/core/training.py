@@ -134,6 +134,7 @@ class _Run:
         self.step, self.steps = 0, epochs * self.batches
         self.best, self.best_loss = _weights(model), math.inf
         self.contested = frozenset().union(*(player.contested for player, _ in self.turns))
+        self.settled = math.ceil(epochs * max((player.settled for player, _ in self.turns), default=0.0))
 
     def epoch(self, number: int) -> bool:
         """Train for one epoch; False when training should stop after it."""
@@ -150,7 +151,8 @@ class _Run:
         loss = sum(value for name, value in judged.items() if name not in self.contested)
         if self.held_out is None or loss < self.best_loss:
             self.best, self.best_loss, self.history.best_epoch = _weights(self.model), loss, number
-        if self.held_out is not None and self.patience and number - self.history.best_epoch >= self.patience:
+        waited = number - max(self.history.best_epoch, self.settled)
+        if self.held_out is not None and self.patience and waited >= self.patience:
             self.stop("early")
             return False
         return True

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import gzip
 import json
 import os
@@ -11,7 +10,7 @@ import stat
 import zlib
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, TypeAlias
 
 import numpy as np
 import pyarrow as pa
@@ -23,8 +22,11 @@ from hourglass.data.columns import plain_table
 from hourglass.data.declared import read_arff, read_ts
 from hourglass.data.idx import is_idx, labels_beside, read_idx, with_labels
 from hourglass.data.limits import check_size
-from hourglass.data.pictures import FORMATS, one_picture, read_folder, read_picture
-from hourglass.data.samples import Frame, Pictures
+from hourglass.data.listing import list_folder, read_each
+from hourglass.data.opening import IDX, check_start, opened, status_of
+from hourglass.data.pictures import PICTURES, one_picture, read_picture
+from hourglass.data.samples import Frame, Pictures, Recordings
+from hourglass.data.sound import SOUNDS, one_recording, read_sound
 from hourglass.data.text import read_text
 from hourglass.errors import DataError, TimeError, UnreadableError, UsageError
 from hourglass.settings import did_you_mean
@@ -38,73 +40,44 @@ _TEXT_READERS: dict[str, Callable[[bytes, str], Frame | np.ndarray]] = {
 }
 _WANTED = {
     **{".parquet": "a Parquet file", ".pq": "a Parquet file", ".npy": "a NumPy array", ".npz": "a zip archive"},
-    **FORMATS,
+    **PICTURES,
+    **SOUNDS,
 }
-_IDX = "an IDX file"
 SUFFIXES = (*_TEXT_READERS, *(f"{suffix}.gz" for suffix in _TEXT_READERS), *_WANTED)
 """Every suffix that `read` knows."""
 
-_SIGNATURES = (
-    (b"PAR1", "a Parquet file"),
-    (b"\x93NUMPY", "a NumPy array"),
-    (b"PK\x03\x04", "a zip archive"),
-    (b"PK\x05\x06", "a zip archive"),
-    (b"\x1f\x8b", "a gzip file"),
-    (b"\x89PNG", "a PNG picture"),
-    (b"\xff\xd8\xff", "a JPEG picture"),
-    (b"GIF8", "a GIF picture"),
-    (b"II*\0", "a TIFF picture"),
-    (b"MM\0*", "a TIFF picture"),
-    (b"II+\0", "a TIFF picture"),
-    (b"MM\0+", "a TIFF picture"),
-    *((bytes([0, 0, kind]), _IDX) for kind in (8, 9, 11, 12, 13, 14)),
-    (b"fLaC", "a FLAC recording"),
-    (b"OggS", "an Ogg recording"),
-    (b"%PDF", "a PDF document"),
-    (b"\x89HDF", "an HDF5 file"),
-    (b"ARROW1", "an Arrow file"),
-    (b"SQLite format 3", "an SQLite database"),
-    (b"\xd0\xcf\x11\xe0", "an old Excel workbook"),
-    (b"BZh", "a bzip2 file"),
-    (b"\xfd7zXZ", "an xz file"),
-    (b"(\xb5/\xfd", "a Zstandard file"),
-    (b"\x80\x04\x95", "a pickle, which is never loaded"),
-    (b"\x80\x05\x95", "a pickle, which is never loaded"),
-)
-_PATTERNS = (
-    (re.compile(rb"RIFF.{4}WEBP", re.DOTALL), "a WebP picture"),
-    (re.compile(rb"RIFF"), "a WAV recording"),
-    (re.compile(rb"BM.{4}\0{4}", re.DOTALL), "a BMP picture"),
-    (re.compile(rb"\s*<(!doctype html|html)", re.IGNORECASE), "a web page"),
-)
+Content: TypeAlias = Frame | np.ndarray | Pictures | Recordings
+"""What a file, a folder or an object in memory may hold."""
+
 _TIME_NAMES = ("time", "timestamp", "date", "datetime", "ds")
 
 
-def read(path: str | Path, *, array: str | None = None, skip_bad: bool = False) -> Frame | np.ndarray | Pictures:
-    """The table, array or pictures in a file, or the pictures in a folder.
+def read(path: str | Path, *, array: str | None = None, skip_bad: bool = False) -> Content:
+    """The table, array, pictures or sound in a file, or the pictures or recordings in a folder.
 
     CSV, TSV and TXT, ARFF and `.ts` (all also with `.gz`), Parquet, `.npy` and `.npz`; PNG, JPEG, WebP, TIFF, BMP, GIF,
-    folders of them, and IDX, which MNIST comes in. Recordings are not read here. An array of a `.npz` file is chosen
-    with `array`, or as `FILE.npz:NAME`; `NAME+LABELS` adds a 1-d array as a column. Arrays of three or more dimensions
-    stay arrays. `skip_bad`: pictures of a folder that cannot be read are left out and listed, not refused.
+    IDX, which MNIST comes in; WAV (also RF64 and Wave64), FLAC, Ogg, MP3, AIFF; folders of pictures or of sound files.
+    An array of a `.npz` file is chosen with `array`, or as `FILE.npz:NAME`; `NAME+LABELS` adds a 1-d array as a column.
+    Arrays of three or more dimensions stay arrays. `skip_bad`: files of a folder that cannot be read are left out and
+    listed, not refused.
 
     `UnreadableError` for a file that is not what its name says, is damaged or cut short; `DataError` for a place where
     no file can be read and for cells that spoil a column; `UsageError` for an array that is not there.
     """
     path, array = _split(str(path), array)
-    status = _status(path)
+    status = status_of(path)
     if stat.S_ISDIR(status.st_mode):
         if array is not None:
             raise UsageError(f"got the array name {array!r}, but only .npz files hold named arrays", where=path)
-        return read_folder(path, _picture, skip_bad)
+        return _read_folder(path, skip_bad)
     data = _opened(path, status, array)
     if isinstance(data, Pictures) and is_idx(path) and (beside := labels_beside(path)):
-        labels = _opened(beside, _status(beside), None)
+        labels = _opened(beside, status_of(beside), None)
         return with_labels(data, labels, beside) if isinstance(labels, Frame) else data
     return data
 
 
-def _opened(path: str, status: os.stat_result, array: str | None) -> Frame | np.ndarray | Pictures:
+def _opened(path: str, status: os.stat_result, array: str | None) -> Content:
     try:
         with open(path, "rb") as handle:
             return _read(handle, path, status.st_size, array)
@@ -121,67 +94,32 @@ def _split(path: str, array: str | None) -> tuple[str, str | None]:
     return path, array
 
 
-def _status(path: str) -> os.stat_result:
-    """What lies at `path`, which must be a plain file or a folder."""
-    if re.match(r"[a-zA-Z][a-zA-Z0-9+.-]+://", path):
-        raise DataError("is an address, wanted a file", where=path, how="download it first and give the file")
-    try:
-        status = os.stat(path)
-    except (OSError, ValueError) as error:
-        raise _absent(path, error) from error
-    if not stat.S_ISREG(status.st_mode) and not stat.S_ISDIR(status.st_mode):
-        raise DataError("is a pipe or device, wanted a file", where=path, how="save its content to a file first")
-    return status
+def _read_folder(folder: str, skip_bad: bool) -> Pictures | Recordings:
+    listing = list_folder(folder, {"picture": PICTURES, "recording": SOUNDS})
+    if listing.noun == "picture":
+        found = read_each(listing, _picture, skip_bad)
+        return Pictures(found.arrays, found.table, folder, found.notices, found.failed)
+    rates: list[int] = []
 
+    def recording(path: str) -> tuple[np.ndarray, list[str]]:
+        array, rate, notices = read_sound(path)
+        rates.append(rate)
+        return array, notices
 
-def _absent(path: str, error: OSError | ValueError) -> DataError:
-    if isinstance(error, OSError) and os.path.islink(path):
-        return DataError(f"is a link to {os.readlink(path)!r}, which cannot be reached", where=path)
-    if not isinstance(error, FileNotFoundError):
-        return DataError(f"cannot be read: {getattr(error, 'strerror', None) or error}", where=path)
-    folder, name = os.path.split(path)
-    if not os.path.isdir(folder or "."):
-        return DataError("there is no such file: its folder does not exist", where=path)
-    try:
-        near = difflib.get_close_matches(name, os.listdir(folder or "."), n=3)
-    except OSError:
-        near = []
-    return DataError(
-        "there is no such file", where=path, how=f"did you mean {' or '.join(map(repr, near))}?" if near else ""
-    )
+    found = read_each(listing, recording, skip_bad)
+    return Recordings(found.arrays, rates, found.table, folder, found.notices, found.failed)
 
 
 def _picture(path: str) -> tuple[np.ndarray, list[str]]:
     """The pixels of one picture file, and what was accepted although odd."""
-    if not stat.S_ISREG(_status(path).st_mode):
-        raise DataError("is no plain file", where=path)
-    try:
-        with open(path, "rb") as handle:
-            _check_start(handle, path, FORMATS[os.path.splitext(path)[1].lower()])
-            return read_picture(handle, path)
-    except OSError as error:
-        raise DataError(f"cannot be read: {error.strerror or error}", where=path) from error
+    with opened(path, PICTURES[os.path.splitext(path)[1].lower()]) as handle:
+        return read_picture(handle, path)
 
 
-def _check_start(handle: BinaryIO, path: str, wanted: str) -> None:
-    """Refuse a file whose first bytes are not what its name says."""
-    start = handle.read(512)
-    handle.seek(0)
-    if not start:
-        raise UnreadableError("the file is empty", where=path)
-    got = _looks_like(start)
-    if got != wanted:
-        raise UnreadableError(
-            f"looks like {got}, wanted {wanted} by its name",
-            where=path,
-            how="rename it by what it is, or save it again",
-        )
-
-
-def _read(handle: BinaryIO, path: str, size: int, array: str | None) -> Frame | np.ndarray | Pictures:
+def _read(handle: BinaryIO, path: str, size: int, array: str | None) -> Content:
     suffix, compressed = _suffix(path)
-    wanted = "a gzip file" if compressed else _IDX if is_idx(path) else _WANTED.get(suffix, "text")
-    _check_start(handle, path, wanted)
+    wanted = "a gzip file" if compressed else IDX if is_idx(path) else _WANTED.get(suffix, "text")
+    check_start(handle, path, wanted)
     if array is not None and suffix != ".npz":
         raise UsageError(f"got the array name {array!r}, but only .npz files hold named arrays", where=path)
     if suffix == ".npy":
@@ -190,8 +128,10 @@ def _read(handle: BinaryIO, path: str, size: int, array: str | None) -> Frame | 
         return read_npz(handle, path, array)
     if suffix in (".parquet", ".pq"):
         return _read_parquet(handle, size, path)
-    if suffix in FORMATS:
+    if suffix in PICTURES:
         return one_picture(*read_picture(handle, path), path)
+    if suffix in SOUNDS:
+        return one_recording(*read_sound(path), path)
     content = _unzipped(handle, size, path) if compressed else handle.read()
     if is_idx(path):
         return read_idx(content, path)
@@ -204,18 +144,11 @@ def _suffix(path: str) -> tuple[str, bool]:
     compressed = name.endswith(".gz")
     if (f"{suffix}.gz" if compressed else suffix) not in SUFFIXES and not is_idx(name):
         raise UnreadableError(
-            f"has the suffix {os.path.splitext(name)[1]!r}, which is no table, array or picture",
+            f"has the suffix {os.path.splitext(name)[1]!r}, which is no table, array, picture or recording",
             where=path,
             how=f"known: {', '.join(SUFFIXES)}",
         )
     return suffix, compressed
-
-
-def _looks_like(start: bytes) -> str:
-    for signature, words in _SIGNATURES:
-        if start.startswith(signature):
-            return words
-    return next((words for pattern, words in _PATTERNS if pattern.match(start)), "text")
 
 
 def _unzipped(handle: BinaryIO, size: int, path: str) -> bytes:
@@ -244,13 +177,13 @@ def _read_parquet(handle: BinaryIO, size: int, path: str) -> Frame:
     return _frame(table, path)
 
 
-def from_object(data: Any) -> Frame | np.ndarray | Pictures:
+def from_object(data: Any) -> Content:
     """Data in memory: arrays as they are; pandas, polars and Arrow tables as a frame; nested lists as an array.
 
     Neither pandas nor polars is imported. A pandas index that holds times becomes a column (`time` if it has no name);
     any other is dropped with a notice. NaN becomes null; infinity is left for the format to refuse.
     """
-    if isinstance(data, (Frame, np.ndarray, Pictures)):
+    if isinstance(data, (Frame, np.ndarray, Pictures, Recordings)):
         return data
     if isinstance(data, (pa.Table, pa.RecordBatch)) or hasattr(data, "__arrow_c_stream__"):
         return _frame(_arrow_table(data), "the data frame")

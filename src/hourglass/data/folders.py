@@ -7,12 +7,15 @@ import json
 import os
 import secrets
 import shutil
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from hourglass.data.pictures import MANIFEST
+from hourglass.data.listing import MANIFEST
 from hourglass.errors import DataError
+
+FileContent = bytes | Callable[[Path], Any]
+"""What a file shall hold; or what writes it to a given path, where it is too large for the memory."""
 
 
 def check_folder(folder: Path) -> None:
@@ -36,7 +39,7 @@ def _listed(folder: Path) -> set[str]:
         return set()
 
 
-def replace_folder(folder: str | Path, files: Iterable[tuple[str, bytes]], manifest: dict[str, Any]) -> None:
+def replace_folder(folder: str | Path, files: Iterable[tuple[str, FileContent]], manifest: dict[str, Any]) -> None:
     """Put files (name with /, content) and the manifest, which names them under "files", into a folder.
 
     They are written to a folder beside it, which then takes its place: whatever happens, the old files or all the new
@@ -50,7 +53,7 @@ def replace_folder(folder: str | Path, files: Iterable[tuple[str, bytes]], manif
         for name, content in files:
             place = beside / _inside(name)
             place.parent.mkdir(parents=True, exist_ok=True)
-            place.write_bytes(content)
+            place.write_bytes(content) if isinstance(content, bytes) else content(place)
         (beside / MANIFEST).write_text(json.dumps(manifest, ensure_ascii=False, indent=1), encoding="utf-8")
         _swap(beside, target)
     except OSError as error:

@@ -11,14 +11,14 @@ import numpy as np
 import pyarrow as pa
 import torch
 
-from hourglass.data.samples import Frame, Layout, Packed, Pictures
+from hourglass.data.samples import Frame, Layout, Packed, Pictures, Recordings
 from hourglass.settings import Part
 
-Data = np.ndarray | Frame | Pictures
-"""What a format takes: an array of numbers, named columns, or pictures."""
+Data = np.ndarray | Frame | Pictures | Recordings
+"""What a format takes: an array of numbers, named columns, pictures, or recordings."""
 
-Result: TypeAlias = np.ndarray | pa.Table | Pictures
-"""What a format gives back: an array for an array, a table with named columns for a frame, pictures for pictures."""
+Result: TypeAlias = np.ndarray | pa.Table | Pictures | Recordings
+"""What a format gives back: like for like, but for a frame a table with named columns."""
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,7 @@ import pyarrow as pa
 
 from hourglass.data.formats import Data, Result
 from hourglass.data.pixels import as_type, full_scale, recoloured, with_channels
-from hourglass.data.samples import Frame, Pictures
+from hourglass.data.samples import Frame, Pictures, Recordings
 from hourglass.data.times import counted, is_number
 from hourglass.errors import DataError, SchemaError, UsageError
 from hourglass.settings import did_you_mean
@@ -145,6 +145,9 @@ def given(
     """
     if isinstance(data, Pictures):
         return _checked_pictures(data).checked()
+    if isinstance(data, Recordings):
+        how = "recordings need the modality audio"
+        raise SchemaError("got recordings, wanted pictures", where=data.source, how=how)
     if isinstance(data, Frame):
         return _from_frame(data, columns, ignore, shapes, notices).checked()
     array = numeric(data)

@@ -8,6 +8,10 @@ MOST_BYTES = 8 << 30
 """A compressed file may never hold more than this."""
 MOST_PIXELS = 100_000_000
 """A picture may never have more than this."""
+RATES = (100, 1_000_000)
+"""Frames a second that a recording may have: from what seismometers give to what ultrasound takes."""
+MOST_CHANNELS = 64
+"""A recording may never have more than this."""
 SUSPECT_BYTES = 512 << 20
 SUSPECT_RATIO = 1000
 """More than `SUSPECT_BYTES` from a file this many times smaller is a trap, not data."""
@@ -15,14 +19,23 @@ SUSPECT_RATIO = 1000
 
 def check_size(claimed: int, stored: int, source: str) -> None:
     """Refuse `stored` bytes on disk that claim to be (or became) `claimed` bytes, if that is beyond the limits."""
-    too_dense = claimed > SUSPECT_BYTES and claimed > SUSPECT_RATIO * stored
-    if claimed > MOST_BYTES or too_dense:
-        raise UnreadableError(
-            f"its {stored:,} bytes unpack to {claimed:,} or more, wanted at most "
-            f"{SUSPECT_BYTES if too_dense else MOST_BYTES:,}",
-            where=source,
-            how="if the file is meant to be that large, unpack it yourself or split it",
-        )
+    check_density(claimed, stored, source)
+    if claimed > MOST_BYTES:
+        raise _too_large(claimed, stored, MOST_BYTES, source)
+
+
+def check_density(claimed: int, stored: int, source: str) -> None:
+    """Refuse a file that claims to be so many times larger than it is that it must be a trap, even taken bit by bit."""
+    if claimed > SUSPECT_BYTES and claimed > SUSPECT_RATIO * stored:
+        raise _too_large(claimed, stored, SUSPECT_BYTES, source)
+
+
+def _too_large(claimed: int, stored: int, most: int, source: str) -> UnreadableError:
+    return UnreadableError(
+        f"its {stored:,} bytes unpack to {claimed:,} or more, wanted at most {most:,}",
+        where=source,
+        how="if the file is meant to be that large, unpack it yourself or split it",
+    )
 
 
 def check_pixels(width: int, height: int, source: str) -> None:
@@ -31,17 +44,30 @@ def check_pixels(width: int, height: int, source: str) -> None:
         raise too_many_pixels(f"{width:,} x {height:,}", source)
 
 
+def check_sound(rate: int, channels: int, source: str) -> None:
+    """Refuse a recording whose header claims what no recorder makes."""
+    slowest, fastest = RATES
+    if not slowest <= rate <= fastest:
+        claim, wanted = f"{rate:,} frames a second", f"{slowest:,} to {fastest:,}"
+    elif channels > MOST_CHANNELS:
+        claim, wanted = f"{channels:,} channels", f"at most {MOST_CHANNELS}"
+    else:
+        return
+    how = "its header is damaged, or it is no recording: take it from a copy, or save it again"
+    raise UnreadableError(f"claims {claim}, wanted {wanted}", where=source, how=how)
+
+
 def too_many_pixels(claimed: str, source: str) -> UnreadableError:
     """The error for a picture of so many pixels."""
     how = "if the picture is meant to be that large, cut it into several"
     return UnreadableError(f"claims {claimed} pixels, wanted at most {MOST_PIXELS:,} in all", where=source, how=how)
 
 
-def check_memory(claimed: int, source: str) -> None:
-    """Refuse pictures that together take more memory than a file may unpack to."""
+def check_memory(claimed: int, nouns: str, source: str) -> None:
+    """Refuse pictures or recordings that together take more memory than a file may unpack to."""
     if claimed > MOST_BYTES:
         raise UnreadableError(
-            f"its pictures take more than {MOST_BYTES:,} bytes when decoded",
+            f"its {nouns} take more than {MOST_BYTES:,} bytes when decoded",
             where=source,
             how="make them smaller, or give fewer",
         )

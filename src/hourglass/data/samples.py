@@ -1,4 +1,4 @@
-"""The small values that travel from data to models: `Frame`, `Pictures`, `Layout`, `Packed`."""
+"""The small values that travel from data to models: `Frame`, `Pictures`, `Recordings`, `Layout`, `Packed`."""
 
 from __future__ import annotations
 
@@ -57,12 +57,41 @@ class Pictures:
 
     def where(self, row: int | None = None, column: str | None = None) -> str:
         """The place of a picture in the user's words: source, name, column."""
-        place = [self.source]
-        if row is not None:
-            place.append(str(self.table.column("name")[row].as_py()))
-        if column is not None:
-            place.append(f"column {column!r}")
-        return ", ".join(place)
+        return _listed_place(self.source, self.table, row, column)
+
+
+@dataclass(frozen=True)
+class Recordings:
+    """Sound as a user gave it, each recording of its own length, rate and number of channels."""
+
+    arrays: Sequence[np.ndarray]
+    """Each (frames, channels), float32; a full-scale file reaches from -1 to 1."""
+    rates: Sequence[int]
+    """Frames a second of each; empty where that is not known: then they are the model's."""
+    table: pa.Table
+    """One row a recording: `name`, and further columns such as `folder` or a label, which are never features."""
+    source: str = "the recordings"
+    notices: tuple[str, ...] = ()
+    """What was accepted although odd, one sentence each."""
+    failed: tuple[str, ...] = ()
+    """Recordings that were to be skipped because they cannot be read: each its name and what is wrong with it."""
+
+    def __len__(self) -> int:
+        return len(self.arrays)
+
+    def where(self, row: int | None = None, column: str | None = None) -> str:
+        """The place of a recording in the user's words: source, name, column."""
+        return _listed_place(self.source, self.table, row, column)
+
+
+def _listed_place(source: str, table: pa.Table, row: int | None, column: str | None) -> str:
+    """The place of something that is known by its name in a table."""
+    place = [source]
+    if row is not None:
+        place.append(str(table.column("name")[row].as_py()))
+    if column is not None:
+        place.append(f"column {column!r}")
+    return ", ".join(place)
 
 
 @dataclass(frozen=True)
@@ -97,6 +126,11 @@ class Layout:
     def mixed(self) -> bool:
         """Whether some cell is not a plain number."""
         return any(cell.kind != "number" for cell in self.cells)
+
+    @property
+    def complex(self) -> bool:
+        """Whether samples can be complex spectrograms: real and imaginary part, bins, frames."""
+        return len(self.shape) == 3 and self.shape[0] == 2
 
     def cell_of(self) -> np.ndarray:
         """For each number of the flattened sample, the index of its cell. Shape (size,), int64."""

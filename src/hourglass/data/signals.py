@@ -14,7 +14,7 @@ import pyarrow.compute as pc
 
 from hourglass.data.formats import Data
 from hourglass.data.grid import Grid, fill_short_gaps, mean_columns_at, place_on_grid, runs
-from hourglass.data.samples import Frame, Pictures
+from hourglass.data.samples import Frame, Pictures, Recordings
 from hourglass.data.times import counted, find_time, is_clock, is_number, read_times
 from hourglass.errors import DataError, SchemaError, UsageError
 from hourglass.settings import did_you_mean
@@ -98,7 +98,7 @@ def learn_schema(
     notices: list[str],
 ) -> Schema:
     """How `data` are given: which columns are channels, which is the time, and whether rows are windows."""
-    if isinstance(data, Pictures):
+    if isinstance(data, Pictures | Recordings):
         raise _no_series(data)
     if isinstance(data, Frame):
         return _frame_schema(data, window, time, columns, ignore or (), notices)
@@ -175,7 +175,7 @@ def _number_columns(frame: Frame, skip: Iterable[str | None], notices: list[str]
 
 def read(data: Data, schema: Schema, notices: list[str]) -> Signal:
     """The series of `data`, on an even grid. `SchemaError` where they are not given as `schema` says."""
-    if isinstance(data, Pictures):
+    if isinstance(data, Pictures | Recordings):
         raise _no_series(data)
     if isinstance(data, Frame):
         _refuse_repeated(data)
@@ -184,8 +184,9 @@ def read(data: Data, schema: Schema, notices: list[str]) -> Signal:
     return _read_array(data, schema)
 
 
-def _no_series(pictures: Pictures) -> SchemaError:
-    return SchemaError("got pictures, wanted a series", where=pictures.source, how="pictures need the modality image")
+def _no_series(data: Pictures | Recordings) -> SchemaError:
+    words, modality = ("pictures", "image") if isinstance(data, Pictures) else ("recordings", "audio")
+    return SchemaError(f"got {words}, wanted a series", where=data.source, how=f"{words} need the modality {modality}")
 
 
 def _by_position(frame: Frame, schema: Schema) -> bool:

@@ -17,7 +17,7 @@ import torch
 from hourglass.data.column_kinds import Choice, Column, Number, choose, column_from_json, infinite, read_numbers
 from hourglass.data.columns import checked_names
 from hourglass.data.formats import Data, Format, FormatSettings, Rows
-from hourglass.data.samples import Cell, Frame, Layout, Packed, Pictures
+from hourglass.data.samples import Cell, Frame, Layout, Packed, Pictures, Recordings
 from hourglass.data.scaling import OVER, SCALERS, Identity, Scaler, extremes, make_scaler, moments
 from hourglass.errors import DataError, ModelFileError, SchemaError, UsageError
 from hourglass.settings import did_you_mean, option
@@ -276,6 +276,8 @@ def checked_array(data: Any) -> np.ndarray:
     """An array of numbers as float64 of shape (rows, columns), without infinities."""
     if isinstance(data, Pictures):
         raise SchemaError("got pictures, wanted rows and columns", how="pictures need the modality image")
+    if isinstance(data, Recordings):
+        raise SchemaError("got recordings, wanted rows and columns", how="recordings need the modality audio")
     array = np.asarray(data)
     if array.ndim != 2 or not array.shape[1]:
         how = "give rows and columns: array.reshape(-1, 1) makes one column, array.reshape(1, -1) one row"

@@ -11,7 +11,7 @@ import os
 import secrets
 import stat
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -80,13 +80,20 @@ def replace_file(path: Path, write: Callable[[BinaryIO], Any]) -> None:
 
     A link is followed. `DataError` where the folder is missing or cannot be written to, or the disk is full.
     """
+    with replacing(path) as handle:
+        write(handle)
+
+
+@contextlib.contextmanager
+def replacing(path: Path) -> Iterator[BinaryIO]:
+    """A file beside `path` to write to, which takes its place when the block ends well: see `replace_file`."""
     target = Path(os.path.realpath(path))
     temporary = target.with_name(f".{target.name[:100]}.{secrets.token_hex(6)}.tmp")
     try:
         _check_target(path, target)
         # Not tempfile: its files are private, and a result should get the permissions that any new file gets.
         with open(temporary, "xb") as handle:
-            write(handle)
+            yield handle
             handle.flush()
             os.fsync(handle.fileno())
         if target.exists():

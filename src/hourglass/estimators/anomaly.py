@@ -56,7 +56,7 @@ class AnomalyDetector(Wrapper, OutlierMixin, BaseEstimator):
         autoencoder.set_params(detection__false_alarm_rate=self.false_alarm_rate, detection__threshold=self.threshold)
         plan = autoencoder.plan()
         data = as_data(self, X, fitting=True, modality=plan.modality)
-        return self._adopt(fit_model(data, plan, report=report))
+        return self._adopt(fit_model(data, plan, calibrate=plan.modality != "audio", report=report))
 
     def score_samples(self, X: Any) -> np.ndarray:
         """Minus the anomaly score of each row (of each step, for a series that was cut into windows): high = normal."""

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any, ClassVar, Self
 
 import numpy as np
-from sklearn.base import BaseEstimator, ClassNamePrefixFeaturesOutMixin, TransformerMixin
+from sklearn.base import BaseEstimator, ClassNamePrefixFeaturesOutMixin, TransformerMixin, clone
 from sklearn.utils.validation import check_array, check_is_fitted
 
 from hourglass.core.checkpoints import load_model, model_bytes, model_from_bytes, save_model
@@ -95,16 +95,21 @@ class BaseAutoencoder(Saved, ClassNamePrefixFeaturesOutMixin, TransformerMixin, 
                 setattr(self, word, None)
         return self
 
-    def fit(self, X: Any, y: Any = None, *, report: Report | None = None) -> Self:
-        """Train on `X`: an array (rows, columns), a data frame, or (series) whole series. `y` is ignored.
+    def fit(self, X: Any, y: Any = None, *, noise: Any = None, clean: Any = None, report: Report | None = None) -> Self:
+        """Train on `X`: an array (rows, columns), a data frame, whole series, pictures or recordings. `y` is ignored.
 
-        `report(epoch, epochs, terms)` is called after each epoch.
+        `clean`: the clean twin of each of `X`, which must be given back where `X` is seen. A second noisy take of the
+        same thing does as well, as long as its noise is another (Noise2Noise, Lehtinen et al. 2018).
+        `noise`: noise alone, in any form that `X` may have, for a corruption that mixes it in, as that of kind `mask`
+        does. `report(epoch, epochs, terms)` is called after each epoch.
         """
-        self._fit(as_data(self, X, fitting=True, modality=self.modality), report)
+        data, seen = as_data(self, X, fitting=True, modality=self.modality), None
+        if clean is not None:
+            data, seen = as_data(self, clean, fitting=False, modality=self.modality), data
+        # a copy, since noise need not be as long as a row of `X` is
+        heard = None if noise is None else as_data(clone(self), noise, fitting=True, modality=self.modality)
+        self.model_ = fit_model(data, self.plan(), seen=seen, noise=heard, calibrate=False, report=report)
         return self
-
-    def _fit(self, data: Any, report: Report | None) -> None:
-        self.model_ = fit_model(data, self.plan(), calibrate=False, report=report)
 
     def transform(self, X: Any) -> np.ndarray:
         """Codes of the samples, shape (samples, latent); the mean where codes are random."""
@@ -150,6 +155,6 @@ class BaseAutoencoder(Saved, ClassNamePrefixFeaturesOutMixin, TransformerMixin, 
 
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()
-        tags.input_tags.allow_nan = True
+        tags.input_tags.allow_nan = self.modality != "audio"
         tags.transformer_tags.preserves_dtype = ["float64", "float32"]
         return tags

@@ -14,21 +14,22 @@ from sklearn.utils.validation import validate_data
 from hourglass.data.files import from_object
 from hourglass.data.formats import Data
 from hourglass.data.image_forms import numbered
-from hourglass.data.samples import Frame, Pictures
+from hourglass.data.samples import Frame, Pictures, Recordings
 from hourglass.errors import DataError, UsageError
 
 _LEARNED = ("n_features_in_", "feature_names_in_")
 
 
 def as_data(estimator: Any, X: Any, *, fitting: bool, modality: str) -> Data:
-    """`X` as an array of numbers, a frame or pictures. 2-d arrays and data frames pass scikit-learn's own checks.
+    """`X` as an array of numbers, a frame, pictures or recordings. 2-d arrays and frames pass scikit-learn's checks.
 
-    Series may also be arrays of 1 and 3 dimensions; pictures of 3 and 4, or a list of arrays of any sizes.
+    Series may also be arrays of 1 and 3 dimensions; pictures of 3 and 4, or a list of arrays of any sizes; recordings
+    of 1, or a list of arrays (frames,) or (frames, channels) of any lengths.
     """
     if fitting:
         for name in set(_LEARNED) & set(vars(estimator)):
             delattr(estimator, name)  # an earlier fit's; a whole series has none
-    if isinstance(X, Frame | Pictures):
+    if isinstance(X, Frame | Pictures | Recordings):
         return X
     if _is_frame(X):
         return _frame(estimator, X, fitting)
@@ -42,13 +43,19 @@ def as_data(estimator: Any, X: Any, *, fitting: bool, modality: str) -> Data:
             return X
         if len(getattr(X, "shape", ())) in (3, 4):
             return np.asarray(X)
+    if modality == "audio":
+        X = _recordings(X)
+        if isinstance(X, Recordings):
+            return X
+        if getattr(X, "ndim", 2) == 1 and not hasattr(estimator, "n_features_in_"):  # else a row is wanted
+            return _numbers(X)
     return np.asarray(
         validate_data(
             estimator,
             X,
             reset=fitting,
             dtype="numeric" if modality == "image" else (np.float64, np.float32),  # the type says what white is
-            ensure_all_finite="allow-nan",
+            ensure_all_finite=True if modality == "audio" else "allow-nan",
             ensure_min_samples=2 if fitting else 1,
         )
     )
@@ -61,6 +68,10 @@ def like_input(X: Any, result: Any) -> Any:
         return _like_pandas(X, result)
     if isinstance(result, Pictures) and not isinstance(X, Pictures):
         return list(result.arrays)
+    if isinstance(result, Recordings) and not isinstance(X, Recordings):
+        return [
+            like_numbers(given, each.reshape(np.shape(given))) for given, each in zip(X, result.arrays, strict=True)
+        ]
     if library == "polars" and isinstance(result, pa.Table):
         return sys.modules["polars"].from_arrow(result)
     return like_numbers(X, result)
@@ -74,9 +85,7 @@ def like_numbers(X: Any, result: Any) -> Any:
 
 def _pictures(X: Any) -> Any:
     """A list of pictures as `Pictures`; anything else as it is."""
-    if isinstance(X, str | Path):
-        how = "from hourglass.data.files import read; fit(read(path))"
-        raise UsageError(f"got the path {str(X)!r}, wanted pictures", where="the data", how=how)
+    _refuse_path(X, "pictures")
     if not isinstance(X, list | tuple) or not X:
         return X
     if not all(hasattr(each, "__array_interface__") for each in X):
@@ -84,6 +93,22 @@ def _pictures(X: Any) -> Any:
     if min(np.ndim(np.asarray(each)) for each in X) < 2:
         return X
     return Pictures([np.asarray(each) for each in X], numbered(len(X)), "the list of pictures")
+
+
+def _recordings(X: Any) -> Any:
+    """A list of signals as `Recordings` of the model's rate; anything else as it is."""
+    _refuse_path(X, "recordings")
+    if not isinstance(X, list | tuple) or not X or not all(hasattr(each, "__array_interface__") for each in X):
+        return X
+    if min(np.ndim(each) for each in X) < 1:
+        return X
+    return Recordings([np.asarray(each) for each in X], [], numbered(len(X)), "the list of recordings")
+
+
+def _refuse_path(X: Any, wanted: str) -> None:
+    if isinstance(X, str | Path):
+        how = "from hourglass.data.files import read; fit(read(path))"
+        raise UsageError(f"got the path {str(X)!r}, wanted {wanted}", where="the data", how=how)
 
 
 def _is_frame(X: Any) -> bool:

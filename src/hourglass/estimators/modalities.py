@@ -199,6 +199,66 @@ class ImageAutoencoder(BaseAutoencoder):
         self.prior, self.pretraining = prior, pretraining
 
 
+class AudioAutoencoder(BaseAutoencoder):
+    """Learns sound: recordings of any length and rate, as spectrograms cut into tiles. Gives cleaner sound back.
+
+    Takes `Recordings` as `hourglass.data.files.read(folder)` gives them; or, at the model's rate, a list of arrays
+    (frames,) or (frames, channels), an array (recordings, frames), or one signal (frames,).
+
+    Parameters
+    ----------
+    kind : name, or names joined by `+` (see `hourglass.core.kinds.KINDS`); default mask, which removes noise.
+    recipe, latent, layers : as for `TableAutoencoder`.
+    rate : frames a second of the model; default: the commonest of the recordings, or 16,000 for arrays.
+    epochs, batch_size, learning_rate, seed, device : see `hourglass.settings.Training`.
+    network, corruption, bottleneck, loss, penalties, format, pretraining, training, prior, detection :
+        as for `TableAutoencoder`.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> calls = np.sin(np.outer(np.arange(1, 9), np.arange(2000)) / 50)
+    >>> model = AudioAutoencoder("denoising+convolutional", format={"bins": 128}, rate=8000, latent=4, epochs=2)
+    >>> codes = model.fit(calls).transform(calls)
+    >>> codes.shape, model.reconstruct(calls).shape
+    ((8, 4), (8, 2000))
+    """
+
+    modality = "audio"
+
+    def __init__(
+        self,
+        kind: str | None = None,
+        *,
+        recipe: str | None = None,
+        latent: int | None = None,
+        layers: Sequence[int] | None = None,
+        rate: int | None = None,
+        epochs: int | None = None,
+        batch_size: int | None = None,
+        learning_rate: float | None = None,
+        seed: int | None = None,
+        device: str | None = None,
+        network: Network | Any = None,
+        corruption: Corruption | Any = None,
+        bottleneck: Bottleneck | Any = None,
+        loss: Loss | Any = None,
+        penalties: Sequence[Penalty] | Any = None,
+        format: FormatSettings | Any = None,
+        training: Training | Any = None,
+        prior: Prior | Any = None,
+        pretraining: Pretraining | Any = None,
+        detection: Detection | Any = None,
+    ) -> None:
+        self.kind, self.recipe, self.latent, self.layers = kind, recipe, latent, layers
+        self.rate = rate
+        self.epochs, self.batch_size, self.learning_rate = epochs, batch_size, learning_rate
+        self.seed, self.device = seed, device
+        self.network, self.corruption, self.bottleneck, self.loss = network, corruption, bottleneck, loss
+        self.penalties, self.format, self.training, self.detection = penalties, format, training, detection
+        self.prior, self.pretraining = prior, pretraining
+
+
 MODALITIES: dict[str, type[BaseAutoencoder]] = {
-    each.modality: each for each in (TableAutoencoder, SeriesAutoencoder, ImageAutoencoder)
+    each.modality: each for each in (TableAutoencoder, SeriesAutoencoder, ImageAutoencoder, AudioAutoencoder)
 }

@@ -23,6 +23,7 @@ SHORT: dict[str, tuple[str, str]] = {
     "scaling": ("format", "scaling"),
     "size": ("format", "size"),
     "tile": ("format", "tile"),
+    "rate": ("format", "rate"),
 }
 """Short words for the options used most: each stands for a field of a part."""
 

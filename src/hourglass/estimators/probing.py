@@ -65,7 +65,7 @@ def _samples_and_labels(model: FittedModel, data: Data, labels: np.ndarray) -> t
     packed = model.format.pack(data)
     if len(packed.samples) != len(labels):
         what = f"got {len(labels):,} labels for {len(packed.samples):,} samples, wanted one for each"
-        how = "a series that is cut into windows, or pictures into tiles, have no label each: fit with --window row"
+        how = "series that are cut into windows, pictures or recordings into tiles, have no label each"
         raise SchemaError(what, where="labels", how=how)
     if not 2 <= (classes := len(np.unique(labels))) <= MOST_CLASSES:
         what = f"got {classes:,} different labels, wanted 2 to {MOST_CLASSES}"

@@ -106,10 +106,21 @@ def reconstruct(request: options.Convert) -> int:
     return _convert("reconstruct", request)
 
 
-@verb(options.Convert)
-def denoise(request: options.Convert) -> int:
-    """Write DATA with their noise removed."""
-    return _convert("denoise", request)
+@verb(options.Denoise)
+def denoise(request: options.Denoise) -> int:
+    """Write DATA with their noise removed. Without a MODEL, one is fitted to the noisy DATA first."""
+    from hourglass.interfaces import denoising, pipes
+
+    with Console(request.quiet) as console:
+        if request.data == "-":
+            pipes.denoise_pipe(request, console)
+            return DONE
+        _check_stdout("denoise", request.json, request.output)
+        outcome = denoising.denoise(request, console)
+        _told(outcome, request, console)
+        for line in denoising.denoise_lines(outcome.document):
+            console.say(line)
+    return _ended(outcome, console) or (BAD_DATA if outcome.document.get("failed") else DONE)
 
 
 def _convert(name: str, request: options.Convert | options.Decode) -> int:
@@ -120,15 +131,19 @@ def _convert(name: str, request: options.Convert | options.Decode) -> int:
 
 def _values(operation: Callable[..., Outcome], request: Any) -> int:
     """Run an operation that writes values, which may go to stdout."""
-    if request.json and request.output is None:
-        how = "write them with -o FILE"
-        raise UsageError("--json leaves no room on stdout for the values", where=operation.__name__, how=how)
+    _check_stdout(operation.__name__, request.json, request.output)
     with Console(request.quiet) as console:
         outcome = operation(request, console)
         _told(outcome, request, console)
         if request.output:
             console.say(f"wrote {' x '.join(map(str, outcome.document['shape']))} values to {request.output}")
     return BAD_DATA if outcome.document.get("failed") else DONE
+
+
+def _check_stdout(name: str, json: bool, output: str | None) -> None:
+    if json and output is None:
+        how = "write them with -o FILE"
+        raise UsageError("--json leaves no room on stdout for the values", where=name, how=how)
 
 
 @verb(options.Evaluate)

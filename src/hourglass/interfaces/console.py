@@ -63,6 +63,15 @@ class Console:
             self._bar.update(self._task, completed=epoch, total=epochs, terms=words)
             self._drawn = time.monotonic()
 
+    def progress(self, what: str, done: int, total: int) -> None:
+        """So much of some long work is done: a bar on a terminal, nothing elsewhere."""
+        if self.quiet or not sys.stderr.isatty():
+            return
+        self._bar = self._bar or _bar()
+        if self._task is None:
+            self._task = self._bar.add_task(what, total=total, terms="")
+        self._bar.update(self._task, description=what, completed=done, total=total)
+
     def _close(self) -> None:
         if self._bar is not None:
             self._bar.stop()
@@ -115,7 +124,7 @@ def fit_lines(document: dict[str, Any]) -> list[str]:
     ]
 
 
-_MODALITIES = {"table": "a table", "series": "a series", "image": "pictures"}
+_MODALITIES = {"table": "a table", "series": "a series", "image": "pictures", "audio": "recordings"}
 
 
 def inspect_lines(document: dict[str, Any]) -> list[str]:
@@ -169,11 +178,21 @@ def _column_facts(columns: Any) -> dict[str, str]:
     if isinstance(columns, list):
         kinds = {"number": ""}
         return {"columns": _listed([each["name"] + kinds.get(each["kind"], f" ({each['kind']})") for each in columns])}
+    if "rate" in columns:
+        return _sound_facts(columns)
     if "size" in columns:
         noun = "tiles" if columns["tile"] else "pictures"
         return {"channels": _listed(columns["channels"]), noun: f"{' x '.join(map(str, columns['size']))} pixels"}
     time_column = {"time": columns["time"]} if columns["time"] else {}
     return {"channels": _listed(columns["channels"]), **time_column, "window": columns["window"]}
+
+
+def _sound_facts(columns: dict[str, Any]) -> dict[str, str]:
+    tile, rate = columns["tile"], columns["rate"]
+    cells = {"magnitude": "magnitudes", "complex": "complex numbers"}[columns["view"]]
+    size = f"{tile['bins']:,} bins ({tile['hertz']:,.0f} Hz) x {tile['frames']:,} frames ({tile['seconds']:.2f} s)"
+    sound = f"{rate:,} frames a second, which holds up to {rate // 2:,} Hz; spectra of {columns['fft']:,} frames"
+    return {"sound": sound, "tiles": f"{cells}, {size}"}
 
 
 def _listed(names: list[str], most: int = 12) -> str:

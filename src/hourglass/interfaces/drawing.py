@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 from collections.abc import Sequence
+from functools import cache
 
 import numpy as np
 from PIL import Image
@@ -62,6 +63,29 @@ def coloured(pixels: np.ndarray, low: float, high: float) -> np.ndarray:
     share = np.clip(np.nan_to_num((pixels - low) / max(high - low, 1e-30), nan=0.5), 0, 1)
     known = share if share.shape[2] in (1, 2, 3, 4) else share.mean(axis=2, keepdims=True)
     return np.asarray(np.clip(recoloured(known, 3), 0, 1))
+
+
+def heat_map(values: np.ndarray, width: int, height: int) -> bytes:
+    """Values (h, w) from 0, black, to 1, pale yellow, as a PNG of a size: in magma, in which equal steps look equal."""
+    grey = np.rint(255 * np.clip(values, 0, 1)).astype(np.uint8)
+    image = Image.fromarray(grey).resize((width, height), Image.Resampling.LANCZOS)
+    image.putpalette(np.rint(255 * _magma()).astype(np.uint8).tobytes())
+    return _png(image)
+
+
+def in_heat(values: np.ndarray) -> np.ndarray:
+    """Values (h, w) from 0 to 1 as the colours (h, w, 3) of `heat_map`."""
+    return np.asarray(_magma()[np.rint(255 * np.clip(values, 0, 1)).astype(int)])
+
+
+@cache
+def _magma() -> np.ndarray:
+    """256 colours (256, 3), from 0 to 1."""
+    from plotly.colors import sequential
+
+    named = np.array([[int(word[place : place + 2], 16) for place in (1, 3, 5)] for word in sequential.Magma]) / 255
+    places = np.linspace(0, 1, len(named))
+    return np.stack([np.interp(np.linspace(0, 1, 256), places, channel) for channel in named.T], axis=1)
 
 
 def png_of(picture: np.ndarray) -> bytes:

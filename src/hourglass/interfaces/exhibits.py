@@ -9,12 +9,12 @@ import numpy as np
 from torch import nn
 
 from hourglass.core.chunks import in_chunks
-from hourglass.data.samples import Layout, Pictures
+from hourglass.data.samples import Layout, Pictures, Recordings
 from hourglass.interfaces.drawing import coloured, sheet
-from hourglass.interfaces.findings import Subject
 from hourglass.interfaces.gallery import Gallery
 from hourglass.interfaces.page import Block, Part, Picture, Table, Text
 from hourglass.interfaces.rivals import reconstruction_error
+from hourglass.interfaces.subject import Subject
 from hourglass.interfaces.words import counted, number_words, share_words
 
 _SHOWN, _ODDEST = 10, 8
@@ -102,31 +102,31 @@ def pictures_profile(subject: Subject, gallery: Gallery) -> list[Block]:
     sizes = Counter(f"{height} x {width}" for height, width in origin.sizes)
     colours = Counter(_colour(channels) for channels in origin.channels)
     depths = Counter(_depth(kind) for kind in origin.kinds)
-    listed = [_listing(counts) for counts in (sizes, colours, depths)]
+    listed = [listing(counts) for counts in (sizes, colours, depths)]
     seen = " x ".join(map(str, subject.model.format.layout.shape[1:]))
     tiled = f", in {counted(len(subject.score), 'tile')}" if gallery.place.tiles is not None else ""
     words = f"{counted(len(gallery.names), 'picture')}: {'; '.join(listed)}. The model sees {seen} pixels{tiled}."
-    return [Text(words), *_folders(subject)]
+    return [Text(words), *folders(subject)]
 
 
-def _folders(subject: Subject) -> list[Block]:
-    """The folders that pictures lie in, with how many of each are flagged."""
-    data = subject.data
-    if not isinstance(data, Pictures) or "folder" not in data.table.column_names:
+def folders(subject: Subject) -> list[Block]:
+    """The folders that pictures or recordings lie in, with how many of each are flagged."""
+    data, noun = subject.data, subject.judged_noun
+    if not isinstance(data, Pictures | Recordings) or noun == "tile" or "folder" not in data.table.column_names:
         return []
-    folders = np.array([str(folder) for folder in data.table.column("folder").to_pylist()])
+    found = np.array([str(folder) for folder in data.table.column("folder").to_pylist()])
     rows = [
-        [name, f"{count:,}", f"{int(subject.judged_flags[folders == name].sum()):,}"]
-        for name, count in Counter(folders.tolist()).most_common(_FOLDERS)
+        [name, f"{count:,}", f"{int(subject.judged_flags[found == name].sum()):,}"]
+        for name, count in Counter(found.tolist()).most_common(_FOLDERS)
     ]
-    caption = f"The {len(rows)} largest folders." if len(set(folders)) > len(rows) else ""
-    return [Table(["folder", "pictures", "flagged"], rows, frozenset({1, 2}), caption)]
+    caption = f"The {len(rows)} largest folders." if len(set(found)) > len(rows) else ""
+    return [Table(["folder", f"{noun}s", "flagged"], rows, frozenset({1, 2}), caption)]
 
 
-def _listing(counts: Counter[str]) -> str:
+def listing(counts: Counter[str]) -> str:
     """Words with how often each occurs, the commonest first.
 
-    >>> _listing(Counter(["grey"] * 3)), _listing(Counter(["8 x 8"] * 3 + ["9 x 9"]))
+    >>> listing(Counter(["grey"] * 3)), listing(Counter(["8 x 8"] * 3 + ["9 x 9"]))
     ('grey', '8 x 8 (3), 9 x 9 (1)')
     """
     if len(counts) == 1:

@@ -3,24 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-from functools import cached_property
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from hourglass.core.fitted import Detection, FittedModel, Reason
-from hourglass.data.events import Event
+from hourglass.core.fitted import Reason
 from hourglass.data.formats import Data
-from hourglass.data.images import ImageFormat
-from hourglass.data.samples import Packed
 from hourglass.data.series import Sampling, SeriesFormat
 from hourglass.data.signals import read
 from hourglass.interfaces.figures import Line, blame_bars, time_line, window_figure
 from hourglass.interfaces.page import Facts, Figure, Part, Table, Text
-from hourglass.interfaces.results import findings
+from hourglass.interfaces.subject import Subject
 from hourglass.interfaces.words import counted, number_words, pair_words, reason_words, share_words
 
 MOST_ROWS = 12
@@ -34,110 +29,13 @@ MOST_DRAWN = 3
 """Windows drawn, and channels of each."""
 
 
-@dataclass(frozen=True)
-class Subject:
-    """What a report is about: a model, the data it judged, and what it said of them.
-
-    A sample is a row, a window of a series, a picture, or a tile of one. What is judged are the samples, or, where
-    pictures are cut into tiles, the pictures.
-    """
-
-    model: FittedModel
-    data: Data
-    detection: Detection
-    packed: Packed
-    train: Data | None = None
-    labels: np.ndarray | None = None
-    """For each input row whether it is known to be an anomaly."""
-
-    @property
-    def series(self) -> SeriesFormat | None:
-        """The format, where it is a series'."""
-        return self.model.format if isinstance(self.model.format, SeriesFormat) else None
-
-    @property
-    def images(self) -> ImageFormat | None:
-        """The format, where it is that of pictures."""
-        return self.model.format if isinstance(self.model.format, ImageFormat) else None
-
-    @property
-    def is_cut(self) -> bool:
-        """Whether samples are windows cut from a series, so that they have times and input rows have not."""
-        return self.series is not None and self.packed.places is not None
-
-    @property
-    def noun(self) -> str:
-        """What a sample is called."""
-        if self.images is not None:
-            return "picture" if self.packed.groups is None else "tile"
-        if self.series is None or not self.is_cut:
-            return "row"
-        return "day" if self.series.rule.word == "1d" else "window"
-
-    @property
-    def score(self) -> np.ndarray:
-        return self.detection.samples
-
-    @cached_property
-    def flagged(self) -> np.ndarray:
-        """Samples above the threshold."""
-        return np.asarray(self.score > self.detection.threshold.value)
-
-    @cached_property
-    def order(self) -> np.ndarray:
-        """Samples, the oddest first."""
-        return np.argsort(-self.score, kind="stable")
-
-    @property
-    def judged(self) -> np.ndarray:
-        """The score of each thing that is judged."""
-        return self.score if self.images is None else self.detection.rows.score
-
-    @property
-    def judged_flags(self) -> np.ndarray:
-        """Which of them are above the threshold."""
-        return np.asarray(self.judged > self.detection.threshold.value)
-
-    @cached_property
-    def judged_order(self) -> np.ndarray:
-        """The judged, the oddest first."""
-        return np.argsort(-self.judged, kind="stable")
-
-    @property
-    def judged_noun(self) -> str:
-        """What one of them is called."""
-        return self.noun if self.images is None else "picture"
-
-    def judged_name(self, place: int) -> str:
-        """One of them in words."""
-        return self.name(place) if self.images is None else self.packed.places.origin.names[place]
-
-    @cached_property
-    def events(self) -> list[Event]:
-        """Events, the strongest first."""
-        return sorted(findings(self.model, self.detection, "none").events, key=lambda event: -event.peak_score)
-
-    @cached_property
-    def _picture_names(self) -> list[str]:
-        return [] if self.images is None else self.images.labels(self.packed.places)
-
-    def name(self, sample: int) -> str:
-        """A sample in words."""
-        if self.images is not None:
-            return self._picture_names[sample]
-        return self.series.window_label(self.packed.places, sample) if self.series else f"row {sample:,}"
-
-    def reasons(self, samples: np.ndarray, most: int) -> list[list[Reason]]:
-        return self.model.explain(self.packed.samples[samples], most)
-
-
 def headline(subject: Subject) -> str:
     """What was found, in two sentences."""
     oddest = int(subject.judged_order[0])
     score, limit = pair_words(float(subject.judged[oddest]), subject.detection.threshold.value)
     where = "above" if subject.judged_flags[oddest] else "not above"
     first = f"The oddest is {subject.judged_name(oddest)}, its score of {score} {where} the threshold of {limit}"
-    if subject.images is not None:  # one pixel explains nothing
+    if subject.listed is not None:  # one pixel explains nothing
         return f"{_how_many(subject)}. {first}."
     why = reason_words(subject.reasons(np.array([oddest]), 1)[0][0])
     return f"{_how_many(subject)}. {first}: {why}."
@@ -170,16 +68,22 @@ def found_part(subject: Subject) -> Part:
 
 
 def _found_table(subject: Subject) -> Table | Text:
-    if subject.images is not None:
-        return _picture_table(subject)
+    if subject.listed is not None:
+        return _named_table(subject)
     return _event_table(subject) if subject.is_cut else _row_table(subject)
 
 
-def _picture_table(subject: Subject) -> Table:
-    chosen = subject.judged_order[:MOST_ROWS].tolist()
-    rows = [[subject.judged_name(each), *_verdict(subject, each)] for each in chosen]
-    header = ["picture", "score", "p-value", "flagged", *_truth_header(subject)]
-    return Table(header, rows, frozenset({1, 2}), f"The {len(rows)} pictures with the highest scores.", frozenset({0}))
+def _named_table(subject: Subject) -> Table:
+    """The oddest pictures; the oddest recordings, with the stretch that is odd."""
+    chosen, noun = subject.judged_order[:MOST_ROWS].tolist(), subject.judged_noun
+    within = subject.sounds is not None and subject.packed.groups is not None
+    rows = [
+        [subject.judged_name(each), *([subject.oddest_within(each)] if within else []), *_verdict(subject, each)]
+        for each in chosen
+    ]
+    header = [noun, *(["oddest stretch"] if within else []), "score", "p-value", "flagged", *_truth_header(subject)]
+    numeric = frozenset({header.index("score"), header.index("p-value")})
+    return Table(header, rows, numeric, f"The {len(rows)} {noun}s with the highest scores.", frozenset({0}))
 
 
 def _verdict(subject: Subject, row: int) -> list[str]:

@@ -9,7 +9,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from hourglass.data.formats import Data
-from hourglass.data.samples import Frame, Pictures
+from hourglass.data.samples import Frame, Pictures, Recordings
 from hourglass.errors import DataError, UsageError
 from hourglass.settings import did_you_mean
 
@@ -79,13 +79,20 @@ def anomaly_labels(data: Data, label: str, normal: str | None) -> np.ndarray:
     return np.asarray(np.logical_or.reduce([equal_to(lower, word) for word in _ODD]))
 
 
-def only(data: Frame | Pictures, mask: np.ndarray, words: str) -> Frame | Pictures:
+Rows = Frame | Pictures | Recordings
+"""Data that have a table of what is known of each row."""
+
+
+def only(data: Rows, mask: np.ndarray, words: str) -> Rows:
     """The rows where `mask` is true. Their places are then counted among these rows, and the source says so."""
     table, source = data.table.filter(pa.array(mask)), f"{data.source} ({words})"
     if isinstance(data, Frame):
         return dataclasses.replace(data, table=table, source=source, first_line=None)
-    arrays = [data.arrays[picture] for picture in np.flatnonzero(mask).tolist()]
-    return dataclasses.replace(data, arrays=arrays, table=table, source=source)
+    chosen = np.flatnonzero(mask).tolist()
+    kept = dataclasses.replace(data, arrays=[data.arrays[row] for row in chosen], table=table, source=source)
+    if isinstance(kept, Recordings):
+        return dataclasses.replace(kept, rates=[kept.rates[row] for row in chosen])
+    return kept
 
 
 def blanked(frame: Frame, mask: np.ndarray, keep: str | None) -> Frame:

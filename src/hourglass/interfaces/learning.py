@@ -13,12 +13,13 @@ from hourglass.core.fitting import fit_model
 from hourglass.core.kinds import Experiment
 from hourglass.data.files import find_time_column
 from hourglass.data.formats import Data
-from hourglass.data.samples import Frame, Pictures
+from hourglass.data.samples import Frame, Pictures, Recordings
 from hourglass.data.signals import ROW
 from hourglass.data.times import find_time
 from hourglass.errors import DataError, UsageError
 from hourglass.estimators.planning import PARTS, change, plan_with
 from hourglass.interfaces.labels import blanked, label_column, normal_rows, only
+from hourglass.interfaces.lessons import fitting, lesson
 from hourglass.interfaces.options import Learning
 from hourglass.settings import did_you_mean
 
@@ -35,6 +36,9 @@ class Listener(Protocol):
     def epoch(self, epoch: int, epochs: int, terms: dict[str, float]) -> None:
         """One epoch of the training is over."""
 
+    def progress(self, what: str, done: int, total: int) -> None:
+        """So much of some long work, other than training, is done."""
+
 
 class Nobody:
     """A listener that does nothing."""
@@ -42,6 +46,8 @@ class Nobody:
     def note(self, notice: str) -> None: ...
 
     def epoch(self, epoch: int, epochs: int, terms: dict[str, float]) -> None: ...
+
+    def progress(self, what: str, done: int, total: int) -> None: ...
 
 
 def learn(request: Learning, data: Data, listener: Listener) -> tuple[FittedModel, Data]:
@@ -53,10 +59,16 @@ def learn(request: Learning, data: Data, listener: Listener) -> tuple[FittedMode
     if why:
         listener.note(why)
     data = data if modality == "series" else _named(data, request)
+    request = fitting(request, modality, data)
     plan = planned(request, modality)
     whole = modality != "series" or getattr(plan.format, "window", None) == ROW
     train = _training_data(request, data, whole, listener)
-    model = fit_model(train, plan, report=listener.epoch)
+    taught = lesson(request, plan, train)
+    for notice in taught.notices:
+        listener.note(notice)
+    folds = modality != "audio" and not taught.for_denoising  # each is a whole fit
+    model = fit_model(taught.data, plan, seen=taught.seen, noise=taught.noise, calibrate=folds, report=listener.epoch)
+    model.history.notices[:0] = taught.notices
     model.card["task"] = DETECTOR
     if request.label:
         model.card["label"] = {"column": request.label, "normal": request.normal}
@@ -74,8 +86,9 @@ def choose_modality(request: Learning, data: Data) -> tuple[str, str]:
         if getattr(request, option) is not None and found != modality:
             what = f"--{option} is for {_PLURALS[modality]}, and the data are read as {_PLURALS[found]}"
             raise UsageError(what, how=f"add --modality {modality}")
-    if isinstance(data, Pictures) and found != "image":
-        raise DataError("got pictures, wanted rows", where=data.source, how="leave --modality out")
+    if (isinstance(data, Pictures) and found != "image") or (isinstance(data, Recordings) and found != "audio"):
+        got = "pictures" if isinstance(data, Pictures) else "recordings"
+        raise DataError(f"got {got}, wanted {_PLURALS[found]}", where=data.source, how="leave --modality out")
     if found == "series" and isinstance(data, np.ndarray) and data.ndim > 3:
         raise DataError(f"got an array of {data.ndim} dimensions, wanted at most 3", how="use --modality image")
     if found == "table" and isinstance(data, np.ndarray):
@@ -84,12 +97,14 @@ def choose_modality(request: Learning, data: Data) -> tuple[str, str]:
 
 
 _ONLY_FOR = {"window": "series", "time": "series", "size": "image", "tile": "image"}
-_PLURALS = {"table": "a table", "series": "series", "image": "pictures"}
+_PLURALS = {"table": "a table", "series": "series", "image": "pictures", "audio": "recordings"}
 
 
 def _found_modality(request: Learning, data: Data) -> tuple[str, str]:
     if isinstance(data, Pictures):
         return "image", ""
+    if isinstance(data, Recordings):
+        return "audio", ""
     if isinstance(data, np.ndarray) and (data.ndim == 4 or data.dtype in (np.uint8, np.uint16)):
         kind = f"an array of {data.ndim} dimensions, {data.dtype}"
         return "image", f"reading as pictures: {kind}; --modality series to change"
@@ -170,6 +185,6 @@ def _training_data(request: Learning, data: Data, whole: bool, listener: Listene
     mask = normal_rows(data, request.label, request.normal)
     chosen = f"rows whose {request.label!r} is {request.normal}"
     listener.note(f"training on the {np.count_nonzero(mask):,} of {len(mask):,} {chosen}")
-    if whole or isinstance(data, Pictures) or data.unnamed:
+    if whole or not isinstance(data, Frame) or data.unnamed:
         return only(data, mask, chosen)
     return blanked(data, mask, find_time(data, request.time, (request.label,), []))

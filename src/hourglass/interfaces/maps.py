@@ -7,12 +7,11 @@ from collections import Counter
 import numpy as np
 
 from hourglass.core.chunks import in_chunks
-from hourglass.data.formats import Data
 from hourglass.errors import UsageError
 from hourglass.interfaces.figures import label_map, latent_map
-from hourglass.interfaces.findings import Subject
 from hourglass.interfaces.labels import label_column
 from hourglass.interfaces.page import Part
+from hourglass.interfaces.subject import Subject
 from hourglass.interfaces.words import share_words
 
 MOST_POINTS = 5_000
@@ -32,7 +31,7 @@ def codes_part(subject: Subject) -> Part:
 
 def labels_part(subject: Subject, column: str) -> Part:
     """The codes as points in the plane, coloured by a column of the data."""
-    labels = _labels(subject.data, column, len(subject.score))
+    labels = _labels(subject, column)
     chosen, drawn = _drawn_points(subject)
     points, axes = plane_of(_codes(subject, chosen), subject.score[chosen])
     names = [subject.name(int(i)) for i in chosen]
@@ -45,12 +44,14 @@ def _codes(subject: Subject, chosen: np.ndarray) -> np.ndarray:
     return in_chunks(network.encode, subject.packed.samples[chosen], network.device).astype(np.float64)
 
 
-def _labels(data: Data, column: str, samples: int) -> np.ndarray:
-    """The label of each sample as text; beyond the commonest, "other"."""
-    words = np.array(["missing" if value is None else str(value) for value in label_column(data, column).to_pylist()])
+def _labels(subject: Subject, column: str) -> np.ndarray:
+    """The label of each sample as text, a tile's being that of the whole; beyond the commonest, "other"."""
+    given, samples = label_column(subject.data, column).to_pylist(), len(subject.score)
+    words = np.array(["missing" if value is None else str(value) for value in given])
+    words = words if subject.packed.groups is None else words[subject.packed.groups]
     if len(words) != samples:
         what = f"column {column!r} has {len(words):,} values, and there are {samples:,} samples"
-        how = "leave --label out: samples that are cut from rows or pictures have no label of their own"
+        how = "leave --label out: samples that are cut from rows have no label of their own"
         raise UsageError(what, where="--label", how=how)
     common = Counter(words.tolist()).most_common()
     kept = [word for word, _ in common[: MOST_LABELS - (len(common) > MOST_LABELS)]]

@@ -18,17 +18,18 @@ from hourglass.core.checkpoints import load_model, save_model
 from hourglass.core.fitted import CALIBRATED_ON, Detection, FittedModel
 from hourglass.core.fitting import versions
 from hourglass.core.heads import Classes
+from hourglass.data.audio import AudioFormat
 from hourglass.data.files import read
 from hourglass.data.formats import Data
 from hourglass.data.images import ImageFormat
-from hourglass.data.samples import Frame, Pictures, unique_notices
+from hourglass.data.samples import Frame, Pictures, Recordings, unique_notices
 from hourglass.data.series import SeriesFormat
 from hourglass.data.writing import write_table
 from hourglass.errors import UsageError
 from hourglass.interfaces.gallery import check_maps, write_maps
 from hourglass.interfaces.labels import anomaly_labels, normal_rows, only
 from hourglass.interfaces.learning import Listener, Nobody, learn
-from hourglass.interfaces.options import Convert, Decode, Detect, Evaluate, Fit, Inspect
+from hourglass.interfaces.options import Convert, Decode, Denoise, Detect, Evaluate, Fit, Inspect
 from hourglass.interfaces.outputs import HTML, MODEL, SCORES, VALUES, check_place, in_order_of, read_codes, write_values
 from hourglass.interfaces.pictures import check_is_file, for_place, shape_of
 from hourglass.interfaces.results import Findings, findings
@@ -61,8 +62,8 @@ def fit(request: Fit, listener: Listener | None = None) -> Outcome:
         found = model.detect(data, own=train is data)
         _report(request.report, model, data, found, request.data, train)
     document = {"model": str(path), "output": str(path), "report": request.report, **describe(model)}
-    document["notices"] = unique_notices([*_read_notices(data), *document["notices"]])
-    return Outcome(document, model, _interrupted(model))
+    document["notices"] = unique_notices([*read_notices(data), *document["notices"]])
+    return Outcome(document, model, interrupted(model))
 
 
 def detect(request: Detect, listener: Listener | None = None) -> Outcome:
@@ -73,11 +74,11 @@ def detect(request: Detect, listener: Listener | None = None) -> Outcome:
     check_maps(request.map, None)
     model = load_model(model_path(request.model), request.device or "auto") if request.model else None
     data = _read(request.data, listener, request.skip_bad or model is not None)
-    path, train, fit_notices = request.model, None, []
+    path, train, of_fit = request.model, None, []
     if model is None:
         model, train = learn(request, data, listener or Nobody())
         path = str(save_model(model, request.save)) if request.save else None
-        fit_notices = _fit_notices(model)
+        of_fit = fit_notices(model)
     check_maps(request.map, model)
     found = _find(model, data, request, train)
     write_maps(request.map, found, request.reasons == "all", request.data)
@@ -87,13 +88,13 @@ def detect(request: Detect, listener: Listener | None = None) -> Outcome:
         _report(request.report, model, data, found.detection, request.data, train)
     document = {**found.document(), "model": path, "output": request.output, "report": request.report}
     document |= _failed(data) if not request.skip_bad else {}
-    notices = [*_read_notices(data), *_detection_notices(found), *fit_notices]
+    notices = [*read_notices(data), *_detection_notices(found), *of_fit]
     document |= {"notices": unique_notices(notices), "versions": versions()}
-    return Outcome(document, model, train is not None and _interrupted(model), found)
+    return Outcome(document, model, train is not None and interrupted(model), found)
 
 
 def _find(model: FittedModel, data: Data, request: Detect, train: Data | None) -> Findings:
-    many = isinstance(model.format, ImageFormat) and model.format.layout.size > _FEW_PIXELS
+    many = isinstance(model.format, ImageFormat | AudioFormat) and model.format.layout.size > _FEW_PIXELS
     reasons = "none" if many and request.reasons == "flagged" else request.reasons  # a pixel explains nothing
     detection = model.detect(data, request.false_alarm_rate, request.threshold, reasons, own=train is data)
     return findings(model, detection, reasons, request.false_alarm_rate)
@@ -128,26 +129,23 @@ def decode(request: Decode, listener: Listener | None = None) -> Outcome:
 
 def reconstruct(request: Convert, listener: Listener | None = None) -> Outcome:
     """Write the data as the model gives them back through its bottleneck, in their own form and units."""
-    model, data = _loaded(request, listener)
-    if isinstance(data, Pictures):
-        check_is_file(request.output)
-    values = for_place(in_order_of(model.reconstruct(data), data), model, request.output)
-    if isinstance(values, Pictures) and isinstance(data, Pictures):
-        values = dataclasses.replace(values, source=data.source, failed=data.failed)
-    write_values(values, request.output, _value_names(model, data))
+    return reconstructed(*_loaded(request, listener), request, listener)
+
+
+def reconstructed(
+    model: FittedModel, data: Data, request: Convert | Denoise, listener: Listener | None = None
+) -> Outcome:
+    """Write data that are read already as a model gives them back."""
+    if isinstance(data, Pictures | Recordings):
+        check_is_file(request.output, "pictures" if isinstance(data, Pictures) else "recordings")
     packing = model.format.pack(data).notices
     for notice in packing:
         (listener or Nobody()).note(notice)
+    values = for_place(in_order_of(model.reconstruct(data), data), model, request.output)
+    if isinstance(values, Pictures | Recordings) and isinstance(data, Pictures | Recordings):
+        values = dataclasses.replace(values, source=data.source, failed=data.failed)
+    packing = [*packing, *write_values(values, request.output, _value_names(model, data))]
     return _converted(model, request, data, shape_of(values), packing)
-
-
-def denoise(request: Convert, listener: Listener | None = None) -> Outcome:
-    """Write the data with their noise removed, by a model that was trained to remove noise."""
-    outcome = reconstruct(request, listener)
-    if outcome.model.experiment.corruption.name == "none":
-        words = "the model was not trained to remove noise, so this is its plain reconstruction"
-        outcome.document["notices"].append(f"{words}; fit with --kind denoising")
-    return outcome
 
 
 def predict(request: Convert, listener: Listener | None = None) -> Outcome:
@@ -179,7 +177,7 @@ def evaluate(request: Evaluate, listener: Listener | None = None) -> Outcome:
     data = without_label(data, label, model)
     train = _normal_only(_read(request.train, listener, request.skip_bad), label, normal) if request.train else None
     result = evaluation.evaluate(model, data, labels, train=train, rate=request.false_alarm_rate)
-    result["notices"] = unique_notices([*_read_notices(data), *result["notices"]])
+    result["notices"] = unique_notices([*read_notices(data), *result["notices"]])
     return Outcome(result | {"label": label, "normal": normal, "model": request.model}, model)
 
 
@@ -221,7 +219,7 @@ def describe(model: FittedModel) -> dict[str, Any]:
         "experiment": plan.as_json(),
         "data_sha256": model.card.get("sha256"),
         "versions": model.card.get("versions", {}),
-        "notices": unique_notices([*_fit_notices(model), *filter(None, [limit.notice])]),
+        "notices": unique_notices([*fit_notices(model), *filter(None, [limit.notice])]),
     }
 
 
@@ -249,6 +247,11 @@ def _columns(model: FittedModel) -> dict[str, Any] | list[dict[str, str]]:
         return {"channels": list(form.schema.channels), "time": form.schema.time, "window": window}
     if isinstance(form, ImageFormat):
         return {"channels": list(form.channel_names), "size": list(form.size), "tile": form.settings.tile}
+    if isinstance(form, AudioFormat):
+        tiling, second = form.tiling, form.transform.hop / form.rate
+        tile = {"bins": tiling.height, "frames": tiling.width, "seconds": round(tiling.width * second, 4)}
+        tile["hertz"] = tiling.height * form.rate / form.transform.fft
+        return {"rate": form.rate, "view": form.settings.view, "fft": form.transform.fft, "tile": tile}
     return [{"name": cell.name, "kind": cell.kind} for cell in form.layout.cells]
 
 
@@ -259,21 +262,22 @@ def model_path(path: str) -> str:
 
 def _read(path: str, listener: Listener | None, skip_bad: bool = False) -> Data:
     data = read(path, skip_bad=skip_bad)
-    for notice in _read_notices(data):
+    for notice in read_notices(data):
         (listener or Nobody()).note(notice)
     return data
 
 
-def _read_notices(data: Data) -> tuple[str, ...]:
+def read_notices(data: Data) -> tuple[str, ...]:
+    """What was accepted although odd while data were read."""
     return () if isinstance(data, np.ndarray) else data.notices
 
 
 def _failed(data: Data) -> dict[str, list[str]]:
     """What could not be read, while the rest was done."""
-    return {"failed": list(data.failed)} if isinstance(data, Pictures) and data.failed else {}
+    return {"failed": list(data.failed)} if isinstance(data, Pictures | Recordings) and data.failed else {}
 
 
-def _fit_notices(model: FittedModel) -> list[str]:
+def fit_notices(model: FittedModel) -> list[str]:
     """What was accepted although odd while a model was fitted."""
     notices = [*model.format.notices, *model.history.notices]
     if model.calibration.source == _TRAINING:
@@ -286,7 +290,8 @@ def _detection_notices(found: Findings) -> list[str]:
     return [*(packed.notices if packed is not None else ()), *filter(None, [found.detection.threshold.notice])]
 
 
-def _interrupted(model: FittedModel) -> bool:
+def interrupted(model: FittedModel) -> bool:
+    """Whether the training of a model was stopped by hand."""
     return model.history.stopped == "interrupted"
 
 
@@ -306,19 +311,23 @@ def _loaded(request: Convert, listener: Listener | None) -> tuple[FittedModel, D
 
 
 def _converted(
-    model: FittedModel, request: Convert | Decode, data: Data, shape: list[int], packing: Sequence[str] = ()
+    model: FittedModel, request: Convert | Decode | Denoise, data: Data, shape: list[int], packing: Sequence[str] = ()
 ) -> Outcome:
     document: dict[str, Any] = {"model": request.model, "output": request.output, "shape": shape, **_failed(data)}
-    notices = unique_notices([*_read_notices(data), *packing])
+    notices = unique_notices([*read_notices(data), *packing])
     return Outcome({**document, "notices": notices, "versions": versions()}, model)
 
 
-def _sample_names(model: FittedModel, data: Data) -> dict[str, list[str]]:
-    """What windows and pictures are called, in a column of their own."""
+def _sample_names(model: FittedModel, data: Data) -> dict[str, list[Any]]:
+    """What samples are called, in columns of their own: windows, pictures, stretches of recordings."""
     form = model.format
     if isinstance(form, SeriesFormat):
         packed = form.pack(data)
         return {"window": [form.window_label(packed.places, window) for window in range(len(packed.samples))]}
+    if isinstance(form, AudioFormat):
+        spans = form.spans(form.pack(data).places)
+        shown = ("name", "channel", "start", "end", *(("low", "high") if form.is_cut_in_frequency else ()))
+        return {fact: [getattr(span, fact) for span in spans] for fact in shown}
     return {"name": form.labels(form.pack(data).places)} if isinstance(form, ImageFormat) else {}
 
 
@@ -337,7 +346,7 @@ def _normal_only(data: Data, label: str, normal: str | None) -> Data:
         return data
     mask = normal_rows(data, label, normal) if normal is not None else ~anomaly_labels(data, label, None)
     normal_data = only(data, mask, "normal rows")
-    if isinstance(normal_data, Pictures):
+    if not isinstance(normal_data, Frame):
         return normal_data
     return dataclasses.replace(normal_data, table=normal_data.table.drop_columns([label]))
 

@@ -13,7 +13,7 @@ from typing import Any, ClassVar
 from hourglass.settings import Detection, Settings, Training, Tuning, option
 
 REQUIRED = dataclasses.MISSING
-_MODALITIES = ("table", "series", "image")
+_MODALITIES = ("table", "series", "image", "audio")
 _REASONS = ("flagged", "all", "none")
 
 
@@ -54,6 +54,9 @@ class Labelled(Request):
 class Learning(Labelled):
     """How an autoencoder is fitted to data."""
 
+    also_with_a_model: ClassVar[tuple[str, ...]] = ()
+    """The fields that still mean something where a fitted model is given."""
+
     modality: str | None = option(
         None, "what the data are (default: series where a column orders the rows in time)", choices=_MODALITIES
     )
@@ -61,7 +64,7 @@ class Learning(Labelled):
         None, "height,width that pictures are brought to (default: their own, at most 256 a side)", low=1
     )
     tile: int | None = option(None, "cut pictures into squares of so many pixels a side", low=1)
-    skip_bad: bool = option(False, "leave out pictures of a folder that cannot be read, and list them")
+    skip_bad: bool = option(False, "leave out files of a folder that cannot be read, and list them")
     kind: str | None = option(None, "kind of autoencoder, or kinds joined by +, such as denoising+variational")
     recipe: str | None = option(None, "a recipe to start from (see `hourglass recipes`)")
     latent: int | None = option(None, "numbers in a code (default: by the data's size)", low=1)
@@ -89,8 +92,12 @@ class Fit(Learning):
     arguments = ("data",)
 
     data: str = option(
-        REQUIRED, "file to learn from: CSV, Parquet, NPY, NPZ, IDX, ARFF or .ts; or a folder of pictures"
+        REQUIRED, "file to learn from: CSV, Parquet, NPY, NPZ, IDX, ARFF, .ts, sound; or a folder of pictures or sound"
     )
+    noise: tuple[str, ...] = option(
+        (), "noise to mix into recordings: a file, a folder, or white,pink,brown,hum,rain,wind made up; repeatable"
+    )
+    clean: str | None = option(None, "the clean twins of noisy DATA: a folder of the same names, or as many rows")
     output: str = option(REQUIRED, "file to write the model to; .safetensors is added where it has no suffix")
     report: str | None = option(None, "write a report to this HTML file")
 
@@ -100,6 +107,7 @@ class Detect(Learning):
     """`hourglass detect`."""
 
     arguments = ("model", "data")
+    also_with_a_model = ("false_alarm_rate", "threshold", "skip_bad")
 
     model: str | None = option(None, "fitted model; without one, an autoencoder is fitted to the data first")
     data: str = option(REQUIRED, "file to search for anomalies; a single file is this one")
@@ -111,23 +119,46 @@ class Detect(Learning):
     fail_on_anomaly: bool = option(False, "exit with code 4 if an anomaly is found")
 
 
-ONLY_FOR_FITTING = {field.name for field in dataclasses.fields(Learning)} - {
-    *(field.name for field in dataclasses.fields(Request)),
-    *("device", "false_alarm_rate", "threshold", "skip_bad"),
-} | {"save"}
-"""Options of `detect` that mean nothing where a model is given."""
+@dataclass(frozen=True, kw_only=True)
+class Denoise(Learning):
+    """`hourglass denoise`."""
+
+    arguments = ("model", "data")
+    also_with_a_model = ("skip_bad",)
+
+    model: str | None = option(None, "fitted model; without one, an autoencoder is fitted to the noisy data first")
+    data: str = option(
+        REQUIRED, "file or folder to remove noise from; a single file is this one; - is raw sound on stdin"
+    )
+    output: str | None = option(
+        None, "file to write, by suffix; recordings and pictures: a file or a folder (default: CSV on stdout)"
+    )
+    save: str | None = option(None, "keep the model that was fitted on the way in this file")
+    report: str | None = option(None, "write a report with players and spectrograms to this HTML file")
+    clean: str | None = option(None, "for the report: clean twins of DATA, a file or a folder of the same names")
+    rate: int | None = option(None, "raw sound: frames a second (default: the model's)", low=100, high=1_000_000)
+    channels: int | None = option(None, "raw sound: channels, a sample of each in turn (default: 1)", low=1, high=64)
+    bits: str | None = option(
+        None, "raw sound: bits of a little-endian sample (default: 16)", choices=("16", "24", "32", "f32")
+    )
+
+
+def only_for_fitting(request: type[Learning]) -> set[str]:
+    """Options of a verb that mean nothing where a model is given."""
+    always = {*(field.name for field in dataclasses.fields(Request)), "device", *request.also_with_a_model}
+    return {field.name for field in dataclasses.fields(Learning)} - always | {"save"}
 
 
 @dataclass(frozen=True, kw_only=True)
 class Convert(Request):
-    """`hourglass encode`, `reconstruct` and `denoise`."""
+    """`hourglass encode` and `reconstruct`."""
 
     arguments = ("model", "data")
 
     model: str = option(REQUIRED, "fitted model")
     data: str = option(REQUIRED, "file or folder to put through the model")
     output: str | None = option(
-        None, "file to write: .npy, .npz, .csv, .parquet; pictures: .png or a folder (default: CSV on stdout)"
+        None, "file to write: .npy, .npz, .csv, .parquet; pictures, sound: a file or a folder (default: CSV on stdout)"
     )
     device: str | None = option(None, **said(Training, "device"))
 
@@ -181,11 +212,11 @@ class Evaluate(Request):
     arguments = ("model", "data")
 
     model: str = option(REQUIRED, "fitted model")
-    data: str = option(REQUIRED, "file of labelled rows, or folder of pictures")
+    data: str = option(REQUIRED, "file of labelled rows, or folder of pictures or sound")
     label: str | None = option(None, "column that says what a row is (default: the one named at fit)")
     normal: str | None = option(None, "value of the label that means normal (default: as at fit, or 0 or false)")
     train: str | None = option(None, "rows that the model was fitted on: baselines then learn from them too")
-    skip_bad: bool = option(False, "leave out pictures of a folder that cannot be read, and list them")
+    skip_bad: bool = option(False, "leave out files of a folder that cannot be read, and list them")
     false_alarm_rate: float | None = option(None, **said(Detection, "false_alarm_rate"))
     device: str | None = option(None, **said(Training, "device"))
 
@@ -215,7 +246,7 @@ class Finetune(Request):
         None, "share of the labels held out to choose the best epoch (default: 0.1, or none of few)", low=0, high=0.5
     )
     seed: int | None = option(None, **said(Training, "seed"))
-    skip_bad: bool = option(False, "leave out pictures of a folder that cannot be read, and list them")
+    skip_bad: bool = option(False, "leave out files of a folder that cannot be read, and list them")
     device: str | None = option(None, **said(Training, "device"))
 
 

@@ -12,14 +12,16 @@ import pyarrow as pa
 from hourglass.data.columns import table_of
 from hourglass.data.folders import check_folder
 from hourglass.data.formats import Data, Result
-from hourglass.data.samples import Frame, Pictures
+from hourglass.data.samples import Frame, Pictures, Recordings
+from hourglass.data.sound import SOUNDS, sound_info
+from hourglass.data.sound_writing import write_recordings
 from hourglass.data.writing import write_array, write_table
 from hourglass.errors import DataError, SchemaError, UsageError
-from hourglass.interfaces.pictures import FILES, wants_pictures, write_pictures
+from hourglass.interfaces.pictures import FILES, check_is_file, wants_pictures, write_pictures
 
 SCORES = (".csv", ".jsonl", ".ndjson", ".parquet")
-VALUES = (".npy", ".npz", ".csv", ".parquet", "", *FILES)
-"""A name without suffix is a folder of pictures."""
+VALUES = (".npy", ".npz", ".csv", ".parquet", "", *FILES, *SOUNDS)
+"""A name without suffix is a folder of pictures or recordings."""
 MODEL = (".safetensors", "")
 HTML = (".html", ".htm")
 
@@ -44,10 +46,39 @@ def check_place(path: str | None, suffixes: Sequence[str], option: str, *inputs:
         raise UsageError(f"{path!r} is read too, and would be replaced", where=option, how="write to another file")
 
 
-def write_values(values: Result, path: str | None, names: Sequence[str] | None = None) -> None:
-    """Write an array, a table or pictures by suffix, or as CSV to stdout. `names` are an array's columns in a table."""
+def write_values(values: Result, path: str | None, names: Sequence[str] | None = None) -> list[str]:
+    """Write what a model made by suffix, arrays and tables also as CSV to stdout; returns what was lost.
+
+    `names` are an array's columns in a table.
+    """
+    if isinstance(values, Recordings):
+        return write_sound(values, path)
     if isinstance(values, Pictures):
-        return write_pictures(values, path)
+        write_pictures(values, path)
+    else:
+        _write_numbers(values, path, names)
+    return []
+
+
+def write_sound(recordings: Recordings, path: str | None) -> list[str]:
+    """Write recordings to a folder or a file, with the bit depth and tags of the files they come from, if any.
+
+    Returns what was lost, one sentence for each file.
+    """
+    path = check_is_file(path, "recordings")
+    if Path(path).suffix.lower() not in ("", *SOUNDS):
+        how = "name a folder, or a file that ends in .wav or .flac, with -o"
+        raise UsageError("the model gives sound, and the place is one for numbers", where=path, how=how)
+    source = Path(recordings.source)
+    names = [str(name) for name in recordings.table.column("name").to_pylist()]
+    files = [source / name for name in names] if source.is_dir() else [source]
+    return write_recordings(recordings, path, [sound_info(file) for file in files] if source.exists() else None)
+
+
+def _write_numbers(values: np.ndarray | pa.Table, path: str | None, names: Sequence[str] | None) -> None:
+    if path is not None and Path(path).suffix.lower() in SOUNDS:
+        what = "the model gives numbers, and the place is one for sound"
+        raise UsageError(what, where=path, how="end the name in .npy, .npz, .csv or .parquet")
     if wants_pictures(path):
         what = "the model gives numbers, and the place is one for pictures"
         raise UsageError(what, where=str(path), how="end the name in .npy, .npz, .csv or .parquet")
@@ -87,8 +118,9 @@ def in_order_of(values: Result, data: Data) -> Result:
 def read_codes(data: Data, size: int) -> np.ndarray:
     """Codes (n, size) of a file that `encode` wrote: its columns `latent0`, `latent1`, ..., or all its numbers."""
     if not isinstance(data, Frame):
-        got = "pictures" if isinstance(data, Pictures) else f"an array of shape {data.shape}"
-        raise SchemaError(f"got {got}, wanted codes of shape (rows, {size})")
+        words = {Pictures: "pictures", Recordings: "recordings"}.get(type(data))
+        words = words or f"an array of shape {getattr(data, 'shape', ())}"
+        raise SchemaError(f"got {words}, wanted codes of shape (rows, {size})")
     named = [f"latent{place}" for place in range(size)]
     names = named if set(named) <= set(data.table.column_names) else data.table.column_names
     columns = [data.table.column(name) for name in names]

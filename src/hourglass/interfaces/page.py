@@ -87,10 +87,43 @@ class Picture:
 
     @property
     def source(self) -> str:
-        return f"data:image/png;base64,{base64.b64encode(self.png).decode()}"
+        return _inline("image/png", self.png)
 
 
-Block = Text | Facts | Listing | Table | Figure | Picture
+@dataclass(frozen=True)
+class Take:
+    """A stretch of sound, to be heard and seen."""
+
+    name: str
+    words: str
+    flac: bytes
+    """A FLAC file's bytes."""
+    png: bytes
+    """Its spectrogram, time to the right and frequency upwards."""
+    seconds: Sequence[tuple[float, str]]
+    """Marks of the time axis: each its place, as a percentage from the left, and its words."""
+    hertz: Sequence[tuple[float, str]]
+    """Marks of the frequency axis, from the bottom."""
+
+    @property
+    def sound(self) -> str:
+        return _inline("audio/flac", self.flac)
+
+    @property
+    def source(self) -> str:
+        return _inline("image/png", self.png)
+
+
+@dataclass(frozen=True)
+class Takes:
+    """The same stretch in several takes, side by side."""
+
+    takes: Sequence[Take]
+    caption: str
+    kind: ClassVar[str] = "takes"
+
+
+Block = Text | Facts | Listing | Table | Figure | Picture | Takes
 
 
 @dataclass(frozen=True)
@@ -136,7 +169,12 @@ def render(title: str, sections: Sequence[Section]) -> str:
 def _policy(scripts: Sequence[str]) -> str:
     hashes = [base64.b64encode(hashlib.sha256(script.encode()).digest()).decode() for script in scripts]
     allowed = " ".join(f"'sha256-{each}'" for each in hashes) or "'none'"
-    return f"default-src 'none'; script-src {allowed}; style-src 'unsafe-inline'; img-src data:"
+    return f"default-src 'none'; script-src {allowed}; style-src 'unsafe-inline'; img-src data:; media-src data:"
+
+
+def _inline(kind: str, content: bytes) -> str:
+    """The address of a file that lies in the page itself."""
+    return f"data:{kind};base64,{base64.b64encode(content).decode()}"
 
 
 def _resource(name: str) -> str:

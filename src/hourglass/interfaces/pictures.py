@@ -14,7 +14,7 @@ from hourglass.data.folders import replace_folder
 from hourglass.data.formats import Result
 from hourglass.data.images import ImageFormat
 from hourglass.data.pictures import picture_bytes
-from hourglass.data.samples import Pictures
+from hourglass.data.samples import Pictures, Recordings
 from hourglass.data.writing import replace_file, write_array, write_table
 from hourglass.errors import UsageError
 
@@ -34,11 +34,11 @@ def for_place(values: Result, model: FittedModel, path: str | None) -> Result:
     return values
 
 
-def check_is_file(path: str | None) -> str:
-    """The path; refused where it is stdout."""
+def check_is_file(path: str | None, what: str = "pictures") -> str:
+    """The path; refused where it is stdout. `what` was to be written."""
     if path is None or path == "-":
-        how = "name a folder, or an .npy file, with -o"
-        raise UsageError("pictures cannot be written to stdout", where="--output", how=how)
+        how = "name a folder, or an .npy file, with -o" if what == "pictures" else "name a folder or a file with -o"
+        raise UsageError(f"{what} cannot be written to stdout", where="--output", how=how)
     return path
 
 
@@ -67,8 +67,8 @@ def stacked(pictures: Pictures, path: str) -> np.ndarray:
 
 
 def shape_of(values: Result) -> list[int]:
-    """The shape of an array or a table; of pictures their number, and their shape where they share one."""
-    if not isinstance(values, Pictures):
+    """The shape of an array or a table; of pictures and recordings their number, and their shape if they share one."""
+    if not isinstance(values, Pictures | Recordings):
         return list(values.shape)
     shapes = {each.shape for each in values.arrays}
     return [len(values), *(shapes.pop() if len(shapes) == 1 else ())]

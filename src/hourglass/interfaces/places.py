@@ -73,8 +73,8 @@ def places_sections(places: Any) -> tuple[dict[str, Any], dict[str, bytes]]:
         return _windows_sections(places)
     if isinstance(places, Placed):
         return _pictures_sections(places)
-    what = f"got samples that come from {type(places).__name__}, which cannot be stored"
-    raise UsageError(what, where="compress", how="compress rows, pictures or series")
+    what = "got recordings, whose phase a code does not hold"
+    raise UsageError(what, where="compress", how="compress rows, pictures or series; for sound there is FLAC")
 
 
 def places_from_sections(

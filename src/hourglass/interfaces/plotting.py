@@ -9,12 +9,12 @@ from hourglass.core.fitting import versions
 from hourglass.data.files import read
 from hourglass.data.samples import unique_notices
 from hourglass.interfaces import operations
-from hourglass.interfaces.findings import Subject
 from hourglass.interfaces.learning import Listener
 from hourglass.interfaces.maps import codes_part, labels_part
 from hourglass.interfaces.options import Encode
 from hourglass.interfaces.outputs import HTML, check_place
 from hourglass.interfaces.page import Section, write_page
+from hourglass.interfaces.subject import Subject
 from hourglass.interfaces.words import counted
 
 

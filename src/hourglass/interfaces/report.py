@@ -2,6 +2,7 @@
 
 write_report -> build_section -> findings.py  what is odd, when, and why
                               -> exhibits.py  pictures, their anomaly maps, what the network looks for
+                              -> sound_exhibits.py  recordings: their tiles, given and given back
                               -> rivals.py    what simpler methods make of it
                               -> maps.py      the codes in the plane
                               -> this file    scores, training, data, settings
@@ -25,7 +26,6 @@ from hourglass.estimators.evaluation import checked_labels
 from hourglass.interfaces.exhibits import exhibits, filters_part, pictures_profile, units_words
 from hourglass.interfaces.figures import Line, score_histogram, training_curve
 from hourglass.interfaces.findings import (
-    Subject,
     channel_lines,
     found_part,
     headline,
@@ -37,6 +37,8 @@ from hourglass.interfaces.gallery import Gallery
 from hourglass.interfaces.maps import codes_part
 from hourglass.interfaces.page import Block, Listing, Part, Section, Table, Text, write_page
 from hourglass.interfaces.rivals import rivals_part
+from hourglass.interfaces.sound_exhibits import sound_exhibits, sounds_profile
+from hourglass.interfaces.subject import Subject
 from hourglass.interfaces.words import MISSING, counted, number_words, shortened
 
 __all__ = ["Section", "build_section", "subject_of", "write_page", "write_report"]
@@ -70,13 +72,21 @@ def write_report(path: str | Path, title: str, subject: Subject, sections: Seque
 
 def build_section(title: str, subject: Subject) -> Section:
     """All that a report says of one model, as a section of a page."""
-    gallery = Gallery.of(subject.model, subject.packed)
-    shown = _time_parts(subject) if gallery is None else exhibits(subject, gallery)
-    why = [why_part(subject)] if gallery is None else []
+    shown, data = _own_parts(subject)
+    compared = [] if subject.sounds and subject.sounds.layout.complex else [rivals_part(subject)]
     looked = list(filter(None, [filters_part(subject)]))
-    data = data_part(subject) if gallery is None else Part("The data", pictures_profile(subject, gallery))
-    rest = [scores_part(subject), codes_part(subject), rivals_part(subject), *looked, training_part(subject), data]
-    return Section(title, headline(subject), [found_part(subject), *shown, *why, *rest, settings_part(subject)])
+    rest = [scores_part(subject), codes_part(subject), *compared, *looked, training_part(subject), data]
+    return Section(title, headline(subject), [found_part(subject), *shown, *rest, settings_part(subject)])
+
+
+def _own_parts(subject: Subject) -> tuple[Sequence[Part], Part]:
+    """What only the modality has to show, and what its data hold."""
+    gallery = Gallery.of(subject.model, subject.packed)
+    if gallery is not None:
+        return exhibits(subject, gallery), Part("The data", pictures_profile(subject, gallery))
+    if subject.sounds is not None:
+        return sound_exhibits(subject, subject.sounds), Part("The data", sounds_profile(subject, subject.sounds))
+    return [*_time_parts(subject), why_part(subject)], data_part(subject)
 
 
 def _time_parts(subject: Subject) -> list[Part]:

@@ -10,8 +10,10 @@ import numpy as np
 import pyarrow as pa
 
 from hourglass.core.fitted import CALIBRATED_ON, Detection, FittedModel, Reason
+from hourglass.data.audio import AudioFormat
 from hourglass.data.events import Event, find_events, row_label
 from hourglass.data.images import ImageFormat
+from hourglass.data.samples import Packed
 from hourglass.data.series import SeriesFormat
 from hourglass.data.windows import Windows
 from hourglass.interfaces.words import counted, reason_words, share_words
@@ -61,6 +63,8 @@ class Findings:
 
     @property
     def noun(self) -> str:
+        if isinstance(self.model.format, AudioFormat):
+            return "tile" if self.model.format.by_tile else "recording"
         return "picture" if isinstance(self.model.format, ImageFormat) else "row"
 
     def table(self) -> pa.Table:
@@ -74,6 +78,8 @@ class Findings:
 
     def words(self, row: int) -> str:
         """A row's top reasons as text; empty where none were asked for."""
+        if isinstance(self.model.format, AudioFormat):
+            return self.windows.get(row, "")  # one bin explains nothing, a stretch can be listened to
         reasons = "; ".join(map(with_share, self.detection.reasons.get(row, ())[:MOST_REASONS]))
         return f"{self.windows[row]}: {reasons}" if reasons and row in self.windows else reasons
 
@@ -133,7 +139,7 @@ class Findings:
             lines = [f"  {_span(each)}, peak {each.peak_label}, score {each.peak_score:.3g}" for each in self.events]
         else:
             oddest = sorted(self.anomalies, key=lambda row: -self.detection.rows.score[row])
-            lines = [f"  {self.name(row)}: {self.words(row)}" for row in oddest if row in self.detection.reasons]
+            lines = [f"  {self.name(row)}: {self.words(row)}" for row in oddest if self.words(row)]
         more = len(lines) - MOST_NAMES
         return lines[:MOST_NAMES] + ([f"  and {more:,} more"] if more > 0 else [])
 
@@ -143,6 +149,8 @@ def findings(model: FittedModel, detection: Detection, reasons: str, rate: float
     rate = model.experiment.detection.false_alarm_rate if rate is None else rate
     found = Findings(model, detection, rate)
     places, packed, form = found.places, detection.packed, model.format
+    if packed is not None and isinstance(form, AudioFormat) and packed.groups is not None:
+        return dataclasses.replace(found, windows=_oddest_tiles(form, detection, packed))
     if places is None or packed is None or not isinstance(form, SeriesFormat):
         return found
     owner = owners(places, detection.samples)
@@ -157,6 +165,17 @@ def findings(model: FittedModel, detection: Detection, reasons: str, rate: float
     events = find_events(detection.is_anomaly, errors, detection.rows.index)
     scored = [dataclasses.replace(event, peak_score=float(detection.rows.score[event.peak])) for event in events]
     return dataclasses.replace(found, windows=windows, events=scored)
+
+
+def _oddest_tiles(form: AudioFormat, detection: Detection, packed: Packed) -> dict[int, str]:
+    """For each flagged recording its oddest tile, in words without the name: `1.25 s to 1.99 s`."""
+    labels, names = form.labels(packed.places), packed.places.origin.names
+    oddest = {}
+    for row in np.flatnonzero(detection.is_anomaly).tolist():
+        tiles = np.flatnonzero(packed.groups == row)
+        label = labels[tiles[detection.samples[tiles].argmax()]]
+        oddest[row] = label.removeprefix(f"{names[row]}, ")
+    return oddest
 
 
 def owners(places: Windows, scores: np.ndarray) -> np.ndarray:

@@ -9,8 +9,8 @@ from hourglass.core.chunks import in_chunks
 from hourglass.core.fitted import FittedModel
 from hourglass.estimators.baselines import Baselines
 from hourglass.estimators.evaluation import fit_baselines, ranking, row_scores
-from hourglass.interfaces.findings import Subject
 from hourglass.interfaces.page import Part, Table, Text
+from hourglass.interfaces.subject import Subject
 from hourglass.interfaces.words import counted, number_words
 
 OWN, PCA = "autoencoder", "pca"

@@ -55,7 +55,11 @@ _COMMON = {field.name for field in dataclasses.fields(options.Request)}
 _METAVARS = {
     **{"set": "PART.FIELD=VALUE", "label": "COLUMN", "time": "COLUMN", "columns": "A,B,C", "normal": "VALUE"},
     **dict.fromkeys(("output", "save", "report", "train", "test", "plot", "interpolate", "data"), "FILE"),
+    **dict.fromkeys(("noise", "clean"), "FILE|DIR"),
 }
+_MODEL_OR_NONE = (options.Detect, options.Denoise)
+"""Verbs of MODEL DATA that take DATA alone as well, and then fit a model first."""
+_REPEATABLE = ("set", "noise")
 _SHORT = {"output": ("-o",), "number": ("-n",)}
 _TYPES = {"int": "N", "float": "NUMBER", "str": "TEXT", "tuple": "N,N"}
 
@@ -69,7 +73,7 @@ def _rank(request: type[options.Request], name: str) -> int:
 def _parameter(request: type[options.Request], field: dataclasses.Field[Any]) -> inspect.Parameter:
     """A field as typer wants it. Values stay text: the request checks them, so that every refusal reads alike."""
     doc, name = field.metadata["doc"], f"--{field.name.replace('_', '-')}"
-    required = field.default is dataclasses.MISSING and request is not options.Detect  # see _model_and_data
+    required = field.default is dataclasses.MISSING and request not in _MODEL_OR_NONE  # see _model_and_data
     default: Any = inspect.Parameter.empty if required else None
     annotation: Any = str if required else str | None
     about: Any
@@ -80,7 +84,7 @@ def _parameter(request: type[options.Request], field: dataclasses.Field[Any]) ->
     else:
         names = (name, *_SHORT.get(field.name, ()))
         about = typer.Option(*names, metavar=_metavar(field), help=doc, show_default=False)
-        if field.name == "set":
+        if field.name in _REPEATABLE:
             default, annotation = (), list[str]
     kind = inspect.Parameter.KEYWORD_ONLY
     return inspect.Parameter(field.name, kind, default=default, annotation=Annotated[annotation, about])
@@ -97,8 +101,8 @@ def _request(request: type[R], words: dict[str, Any]) -> R:
     given = {name: value for name, value in words.items() if value is not None}
     if "columns" in given:  # a column may have a comma in its name: '"a,b",c'
         given["columns"] = tuple(next(csv.reader([given["columns"]], skipinitialspace=True), ()))
-    if request is options.Detect:
-        given = _model_and_data(given)
+    if request in _MODEL_OR_NONE:
+        given = _model_and_data(request, given)
     try:
         return request(**given)
     except UsageError as error:
@@ -106,19 +110,20 @@ def _request(request: type[R], words: dict[str, Any]) -> R:
         raise UsageError(error.what, where=where, how=error.how) from None
 
 
-def _model_and_data(given: dict[str, Any]) -> dict[str, Any]:
-    """`detect DATA` or `detect MODEL DATA`; options about fitting mean nothing where a model is given."""
+def _model_and_data(request: type[Any], given: dict[str, Any]) -> dict[str, Any]:
+    """`detect DATA` or `detect MODEL DATA`, `denoise` likewise; with a model, options about fitting mean nothing."""
+    name = request.__name__.lower()
     first, second = given.pop("model", None), given.pop("data", None)
     if second is None:
         if first is None or first.lower().endswith(".safetensors"):
             got = "got no data" if first is None else "got a model, but no data"
-            raise UsageError(got, where="detect", how=f"hourglass detect {first or '[MODEL]'} DATA")
+            raise UsageError(got, where=name, how=f"hourglass {name} {first or '[MODEL]'} DATA")
         return {**given, "data": first}
-    idle = [name for name, value in given.items() if value and name in options.ONLY_FOR_FITTING]
+    idle = [option for option, value in given.items() if value and option in options.only_for_fitting(request)]
     if idle:
-        names = ", ".join(f"--{name.replace('_', '-')}" for name in idle)
+        names = ", ".join(f"--{option.replace('_', '-')}" for option in idle)
         how = "leave it out, or leave the model out"
-        raise UsageError(f"{names}: only for fitting, and a model was given", where="detect", how=how)
+        raise UsageError(f"{names}: only for fitting, and a model was given", where=name, how=how)
     return {**given, "model": first, "data": second}
 
 

@@ -7,21 +7,17 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import pairwise
 
-import torch
 from torch import Tensor, nn
-from torch.nn import functional
 
 from hourglass.core.networks.activations import ACTIVATIONS, activation
+from hourglass.core.networks.grids import CONVOLUTION, POOL, Grid, channels_first, with_mask
 from hourglass.core.networks.network import Network
 from hourglass.core.networks.weights import INITIALISATIONS, initialised
 from hourglass.data.samples import Layout
-from hourglass.errors import UsageError
 from hourglass.settings import option
 
 _ACTIVATIONS = tuple(sorted(ACTIVATIONS))
-_CONVOLUTION = {1: nn.Conv1d, 2: nn.Conv2d}
 _TRANSPOSED = {1: nn.ConvTranspose1d, 2: nn.ConvTranspose2d}
-_POOL = {1: nn.MaxPool1d, 2: nn.MaxPool2d}
 
 
 @dataclass(frozen=True)
@@ -60,28 +56,17 @@ class Convolution(Network):
     def code_size(self, layout: Layout) -> int | None:
         return math.prod(self._grid(layout).map_shape) if self.code == "map" else None
 
-    def _grid(self, layout: Layout) -> _Grid:
-        self.check(layout)
-        if self.kernel % 2 == 0:
-            how = f"an odd kernel has a middle: {self.kernel + 1}"
-            raise UsageError(f"got {self.kernel}, wanted an odd number", where="network.kernel", how=how)
-        series = len(layout.shape) == 2
-        inputs, sides = (layout.shape[1], layout.shape[:1]) if series else (layout.shape[0], layout.shape[1:])
-        channels = channels_by_rule(sides) if self.channels is None else self.channels
-        most = max(1, math.ceil(math.log2(max(sides))))
-        if not 1 <= len(channels) <= most:
-            what = f"got {len(channels)} stages for samples of {' x '.join(map(str, sides))}, wanted 1 to {most}"
-            raise UsageError(what, where="network.channels", how="each stage halves the sides: give as many as fit")
-        return _Grid(inputs, sides, channels)
+    def _grid(self, layout: Layout) -> Grid:
+        return Grid.of(self, layout, self.channels, self.kernel)
 
-    def _down(self, grid: _Grid, told: bool) -> Iterator[nn.Sequential]:
+    def _down(self, grid: Grid, told: bool) -> Iterator[nn.Sequential]:
         stride = 2 if self.down == "stride" else 1
         for inputs, outputs in pairwise([grid.inputs * (2 if told else 1), *grid.channels]):
             layers = [self._convolution(grid, inputs, outputs, stride), activation(self.activation)]
-            layers += [_POOL[grid.dimensions](2)] if self.down == "max-pool" else []
+            layers += [POOL[grid.dimensions](2)] if self.down == "max-pool" else []
             yield nn.Sequential(*layers, *self._residual(grid, outputs))
 
-    def _up(self, grid: _Grid) -> Iterator[nn.Module]:
+    def _up(self, grid: Grid) -> Iterator[nn.Module]:
         """The encoder's widths back. The last transposed stage gives the sample; upsampled maps need a layer more."""
         transposed, widths = self.up == "transposed", [*reversed(grid.channels)]
         for inputs, outputs in pairwise(widths if transposed else [widths[0], *widths]):
@@ -94,7 +79,7 @@ class Convolution(Network):
     def _last(self) -> list[nn.Module]:
         return [activation(self.output)] if self.output != "linear" else []
 
-    def _heads(self, grid: _Grid, hidden: int, code: int) -> tuple[nn.Module, nn.Module]:
+    def _heads(self, grid: Grid, hidden: int, code: int) -> tuple[nn.Module, nn.Module]:
         """From the last feature map to what the bottleneck wants, and from the code to the decoder's first map."""
         shape = grid.map_shape
         if self.code == "map":
@@ -106,70 +91,32 @@ class Convolution(Network):
         back = nn.Sequential(outward, activation(self.activation), nn.Unflatten(1, shape))
         return nn.Sequential(nn.Flatten(), inward), back
 
-    def _residual(self, grid: _Grid, channels: int) -> list[nn.Module]:
+    def _residual(self, grid: Grid, channels: int) -> list[nn.Module]:
         if not self.residual:
             return []
         first, second = (self._convolution(grid, channels, channels) for _ in range(2))
         return [_Residual(nn.Sequential(first, activation(self.activation), second), activation(self.activation))]
 
-    def _same(self, grid: _Grid, inputs: int, outputs: int) -> list[nn.Module]:
+    def _same(self, grid: Grid, inputs: int, outputs: int) -> list[nn.Module]:
         return [self._convolution(grid, inputs, outputs)]
 
-    def _doubling(self, grid: _Grid, inputs: int, outputs: int) -> list[nn.Module]:
+    def _doubling(self, grid: Grid, inputs: int, outputs: int) -> list[nn.Module]:
         if self.up == "upsample":
             return [nn.Upsample(scale_factor=2), self._convolution(grid, inputs, outputs)]
         kind = _TRANSPOSED[grid.dimensions]
         layer = kind(inputs, outputs, self.kernel, stride=2, padding=self.kernel // 2, output_padding=1)
         return [initialised(layer, self.initialisation, self.deviation)]
 
-    def _convolution(self, grid: _Grid, inputs: int, outputs: int, stride: int = 1) -> nn.Module:
-        layer = _CONVOLUTION[grid.dimensions](inputs, outputs, self.kernel, stride, padding=self.kernel // 2)
+    def _convolution(self, grid: Grid, inputs: int, outputs: int, stride: int = 1) -> nn.Module:
+        layer = CONVOLUTION[grid.dimensions](inputs, outputs, self.kernel, stride, padding=self.kernel // 2)
         return initialised(layer, self.initialisation, self.deviation)
 
-    def _mixture(self, grid: _Grid, inputs: int, outputs: int) -> nn.Module:
-        return initialised(_CONVOLUTION[grid.dimensions](inputs, outputs, 1), self.initialisation, self.deviation)
-
-
-def channels_by_rule(sides: tuple[int, ...]) -> tuple[int, ...]:
-    """Channels of one to four stages, so that the shorter side ends at 4 to 7 where it can: 16, 32, 64, 64."""
-    stages = min(4, max(1, int(math.log2(min(sides) / 4)))) if min(sides) >= 8 else 1
-    return (16, 32, 64, 64)[:stages]
-
-
-@dataclass(frozen=True)
-class _Grid:
-    """Samples as channels over a grid, and the stages that halve it."""
-
-    inputs: int
-    """Channels of the samples."""
-    sides: tuple[int, ...]
-    """Steps, or rows and columns."""
-    channels: tuple[int, ...]
-
-    @property
-    def dimensions(self) -> int:
-        return len(self.sides)
-
-    @property
-    def map_shape(self) -> tuple[int, ...]:
-        """Shape of the last feature map."""
-        return self.channels[-1], *(math.ceil(side / 2 ** len(self.channels)) for side in self.sides)
-
-    @property
-    def padding(self) -> list[int]:
-        """How much is added after each side, as `functional.pad` has it: last side first."""
-        ends = [small * 2 ** len(self.channels) for small in self.map_shape[1:]]
-        added = [end - side for end, side in zip(ends, self.sides, strict=True)]
-        return [amount for each in reversed(added) for amount in (0, each)]
-
-    def cut(self, maps: Tensor, stage: int = 0) -> Tensor:
-        """Maps (n, channels, ...) without what the padding added, after so many halvings."""
-        kept = [slice(math.ceil(side / 2**stage)) for side in self.sides]
-        return maps[(slice(None), slice(None), *kept)]
+    def _mixture(self, grid: Grid, inputs: int, outputs: int) -> nn.Module:
+        return initialised(CONVOLUTION[grid.dimensions](inputs, outputs, 1), self.initialisation, self.deviation)
 
 
 class _Encoder(nn.Module):
-    def __init__(self, stages: nn.ModuleList, head: nn.Module, grid: _Grid, told: bool) -> None:
+    def __init__(self, stages: nn.ModuleList, head: nn.Module, grid: Grid, told: bool) -> None:
         super().__init__()
         self.stages, self.head, self.grid, self.told = stages, head, grid, told
 
@@ -182,11 +129,8 @@ class _Encoder(nn.Module):
         return [self.grid.cut(each, stage) for stage, each in enumerate(maps, start=1)]
 
     def _maps(self, seen: Tensor, mask: Tensor | None) -> list[Tensor]:
-        x = _channels_first(seen)
-        if self.told:
-            x = torch.cat([x, torch.zeros_like(x) if mask is None else _channels_first(mask).to(x.dtype)], dim=1)
-        if any(self.grid.padding):
-            x = functional.pad(x, self.grid.padding, mode="replicate")
+        x = channels_first(seen)
+        x = self.grid.padded(with_mask(x, seen, mask) if self.told else x)
         maps = []
         for stage in self.stages:
             x = stage(x)
@@ -195,12 +139,12 @@ class _Encoder(nn.Module):
 
 
 class _Decoder(nn.Module):
-    def __init__(self, stages: nn.Sequential, grid: _Grid) -> None:
+    def __init__(self, stages: nn.Sequential, grid: Grid) -> None:
         super().__init__()
         self.stages, self.grid = stages, grid
 
     def forward(self, code: Tensor) -> Tensor:
-        return _channels_first(self.grid.cut(self.stages(code)))
+        return channels_first(self.grid.cut(self.stages(code)))
 
 
 class _Residual(nn.Module):
@@ -212,8 +156,3 @@ class _Residual(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         return self.activate(x + self.change(x))  # type: ignore[no-any-return]
-
-
-def _channels_first(x: Tensor) -> Tensor:
-    """(n, steps, channels) as (n, channels, steps), which undoes itself; pictures have their channels first already."""
-    return x.transpose(1, 2) if x.dim() == 3 else x

@@ -23,12 +23,15 @@ class Network(Part):
     slot = "network"
     takes: ClassVar[tuple[int, ...]] = (1, 2, 3)
     """Dimensions of the samples it can take: 1 for rows of a table, 2 for windows of a series, 3 for pictures."""
+    skips: ClassVar[bool] = False
+    """Whether what the encoder saw also goes past the code, so that a code alone says nothing to the decoder."""
 
     @abstractmethod
     def build(self, layout: Layout, hidden: int, code: int, told: bool) -> tuple[nn.Module, nn.Module]:
         """Encoder `(seen, mask) -> (n, hidden)` and decoder `(n, code) -> (n, *layout.shape)`.
 
-        `told`: the encoder also takes the mask of hidden and missing numbers as inputs.
+        `told`: the encoder also takes the mask of hidden and missing numbers as inputs. An encoder with skips also has
+        `with_skips(seen, mask) -> (n, hidden), (tensors...)`, which its decoder takes after the code.
         """
 
     @abstractmethod

@@ -1,0 +1,90 @@
+"""Samples as channels over a grid, for networks of convolutions whose stages halve its sides."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from hourglass.core.networks.network import Network
+from hourglass.data.samples import Layout
+from hourglass.errors import UsageError
+
+CONVOLUTION = {1: nn.Conv1d, 2: nn.Conv2d}
+POOL = {1: nn.MaxPool1d, 2: nn.MaxPool2d}
+
+
+@dataclass(frozen=True)
+class Grid:
+    """Samples as channels over a grid, and the stages that halve it."""
+
+    inputs: int
+    """Channels of the samples."""
+    sides: tuple[int, ...]
+    """Steps, or rows and columns."""
+    channels: tuple[int, ...]
+    """Of each stage."""
+
+    @classmethod
+    def of(cls, network: Network, layout: Layout, channels: tuple[int, ...] | None, kernel: int) -> Grid:
+        """The grid that samples of this layout are on; `UsageError` where the network cannot have it.
+
+        `channels`: None for those by rule.
+        """
+        network.check(layout)
+        if kernel % 2 == 0:
+            how = f"an odd kernel has a middle: {kernel + 1}"
+            raise UsageError(f"got {kernel}, wanted an odd number", where="network.kernel", how=how)
+        series = len(layout.shape) == 2
+        inputs, sides = (layout.shape[1], layout.shape[:1]) if series else (layout.shape[0], layout.shape[1:])
+        channels = channels_by_rule(sides) if channels is None else channels
+        most = max(1, math.ceil(math.log2(max(sides))))
+        if not 1 <= len(channels) <= most:
+            what = f"got {len(channels)} stages for samples of {' x '.join(map(str, sides))}, wanted 1 to {most}"
+            raise UsageError(what, where="network.channels", how="each stage halves the sides: give as many as fit")
+        return cls(inputs, sides, channels)
+
+    @property
+    def dimensions(self) -> int:
+        return len(self.sides)
+
+    @property
+    def map_shape(self) -> tuple[int, ...]:
+        """Shape of the last feature map."""
+        return self.channels[-1], *(math.ceil(side / 2 ** len(self.channels)) for side in self.sides)
+
+    @property
+    def padding(self) -> list[int]:
+        """How much is added after each side, as `functional.pad` has it: last side first."""
+        ends = [small * 2 ** len(self.channels) for small in self.map_shape[1:]]
+        added = [end - side for end, side in zip(ends, self.sides, strict=True)]
+        return [amount for each in reversed(added) for amount in (0, each)]
+
+    def padded(self, maps: Tensor) -> Tensor:
+        """Maps (n, channels, ...) whose sides can be halved by every stage: their last numbers are repeated."""
+        return functional.pad(maps, self.padding, mode="replicate") if any(self.padding) else maps
+
+    def cut(self, maps: Tensor, stage: int = 0) -> Tensor:
+        """Maps (n, channels, ...) without what the padding added, after so many halvings."""
+        kept = [slice(math.ceil(side / 2**stage)) for side in self.sides]
+        return maps[(slice(None), slice(None), *kept)]
+
+
+def channels_by_rule(sides: tuple[int, ...]) -> tuple[int, ...]:
+    """Channels of one to four stages, so that the shorter side ends at 4 to 7 where it can: 16, 32, 64, 64."""
+    stages = min(4, max(1, int(math.log2(min(sides) / 4)))) if min(sides) >= 8 else 1
+    return (16, 32, 64, 64)[:stages]
+
+
+def channels_first(x: Tensor) -> Tensor:
+    """(n, steps, channels) as (n, channels, steps), which undoes itself; pictures have their channels first already."""
+    return x.transpose(1, 2) if x.dim() == 3 else x
+
+
+def with_mask(maps: Tensor, seen: Tensor, mask: Tensor | None) -> Tensor:
+    """Maps (n, channels, ...) and, as further channels, 1 where a number of `seen` is masked and 0 elsewhere."""
+    masked = torch.zeros_like(seen) if mask is None else mask.to(seen.dtype)
+    return torch.cat([maps, channels_first(masked)], dim=1)

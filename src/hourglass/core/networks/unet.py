@@ -1,0 +1,145 @@
+"""A U-net: details that a code would lose go past it, so that a noisy sample comes back whole."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from itertools import pairwise
+
+import torch
+from torch import Tensor, nn
+from torch.nn.modules.conv import _ConvNd
+
+from hourglass.core.networks.activations import ACTIVATIONS, activation
+from hourglass.core.networks.grids import CONVOLUTION, POOL, Grid, channels_first, with_mask
+from hourglass.core.networks.network import Network
+from hourglass.core.networks.weights import initialised
+from hourglass.data.samples import Layout
+from hourglass.errors import UsageError
+from hourglass.settings import option
+
+_SILENT = 1e-5
+"""Power of a bin that counts as silence: 50 dB below a recording's own level, which is 1."""
+_SPREAD = 3.0
+"""About the standard deviation of a recording's log-powers, in nats."""
+_DESCRIPTIONS = 3
+_SMALL = 0.01
+
+
+@dataclass(frozen=True)
+class UNet(Network):
+    """Stages of convolutions that each halve the sides, and as many back that also see the maps of the way down.
+
+    Ronneberger et al. (2015), without normalisation, which would let a sample's result depend on its batch. The code is
+    made of the means of the last and smallest map, and what is made of the code is added to each place of that map: it
+    says what the sample is like as a whole, and is not enough to give it back.
+    """
+
+    name = "u-net"
+    takes = (2, 3)
+    skips = True
+    channels: tuple[int, ...] | None = option(
+        None, "channels of each stage; a stage halves the sides (default: 16,32,... until a side is 4 to 7)", low=1
+    )
+    kernel: int = option(3, "side of the kernels, an odd number", low=1)
+    depth: int = option(2, "convolutions of each stage", low=1)
+    activation: str = option("leaky-relu", "activation of the hidden layers", choices=tuple(sorted(ACTIVATIONS)))
+    head: str = option(
+        "residual",
+        "what is given back: the network's values; what was seen plus them, so that noise is what is learned; or what "
+        "was seen times a mask from 0 to 1 (for complex spectrograms)",
+        choices=("values", "residual", "mask"),
+    )
+
+    def build(self, layout: Layout, hidden: int, code: int, told: bool) -> tuple[nn.Module, nn.Module]:
+        grid = Grid.of(self, layout, self.channels, self.kernel)
+        if self.head == "mask" and not layout.complex:
+            what = f"a mask is for complex spectrograms, and samples of shape {layout.shape} are none"
+            how = "add --set network.head=residual, or for sound --set format.view=complex"
+            raise UsageError(what, where="network.head", how=how)
+        numbers = _DESCRIPTIONS if self.head == "mask" else grid.inputs
+        widest = grid.channels[-1]
+        widths = [numbers + grid.inputs * told, *grid.channels]
+        down = nn.ModuleList(self._stage(grid, *each) for each in pairwise(widths))
+        up = [self._stage(grid, below + own, own) for below, own in pairwise([widest, *reversed(grid.channels)])]
+        last = CONVOLUTION[grid.dimensions](grid.channels[0], 1 if self.head == "mask" else grid.inputs, 1)
+        encoder = _Encoder(self.head, down, self._stage(grid, widest, widest), nn.Linear(widest, hidden), grid, told)
+        return encoder, _Decoder(self.head, nn.Linear(code, widest), nn.ModuleList(up), last, grid)
+
+    def code_size(self, layout: Layout) -> int | None:
+        return None
+
+    def _stage(self, grid: Grid, inputs: int, outputs: int) -> nn.Sequential:
+        layers: list[nn.Module] = []
+        for before, after in pairwise([inputs, *[outputs] * self.depth]):
+            layer = CONVOLUTION[grid.dimensions](before, after, self.kernel, padding=self.kernel // 2)
+            # nothing normalises, so the weights must keep the size of what passes
+            layers += [initialised(layer, "kaiming", 0.0), activation(self.activation)]
+        return nn.Sequential(*layers)
+
+
+class _Encoder(nn.Module):
+    def __init__(
+        self, head: str, stages: nn.ModuleList, bottom: nn.Module, inward: nn.Linear, grid: Grid, told: bool
+    ) -> None:
+        super().__init__()
+        self.describe = described if head == "mask" else channels_first
+        self.stages, self.bottom, self.inward, self.grid, self.told = stages, bottom, inward, grid, told
+        self.halve = POOL[grid.dimensions](2)
+
+    def forward(self, seen: Tensor, mask: Tensor | None) -> Tensor:
+        return self.with_skips(seen, mask)[0]
+
+    def with_skips(self, seen: Tensor, mask: Tensor | None) -> tuple[Tensor, tuple[Tensor, ...]]:
+        """What the bottleneck is given, and what goes past it: each stage's map, the last one, and what was seen."""
+        x = self.describe(seen)
+        x = self.grid.padded(with_mask(x, seen, mask) if self.told else x)
+        if x.dim() == 4:  # of few channels, convolutions are a third faster so
+            x = x.contiguous(memory_format=torch.channels_last)
+        maps = []
+        for stage in self.stages:
+            maps.append(stage(x))
+            x = self.halve(maps[-1])
+        x = self.bottom(x)
+        means = self.grid.cut(x, len(maps)).flatten(2).mean(2)
+        return self.inward(means), (*maps, x, seen)
+
+
+class _Decoder(nn.Module):
+    def __init__(self, head: str, outward: nn.Linear, stages: nn.ModuleList, last: _ConvNd, grid: Grid) -> None:
+        super().__init__()
+        # small: training starts without a code, and at nothing, at what was seen, or at half of it
+        self.outward, self.last = initialised(outward, "normal", _SMALL), initialised(last, "normal", _SMALL)
+        self.stages, self.grid, self.give = stages, grid, _HEADS[head]
+        self.enlarge = nn.Upsample(scale_factor=2)
+
+    def forward(self, code: Tensor, *skips: Tensor) -> Tensor:
+        *maps, x, seen = skips
+        x = x + self.outward(code)[(..., *[None] * self.grid.dimensions)]
+        for stage, past in zip(self.stages, reversed(maps), strict=True):
+            x = stage(torch.cat([self.enlarge(x), past], dim=1))
+        return self.give(channels_first(self.grid.cut(self.last(x))), seen)
+
+
+_HEADS: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
+    "values": lambda values, seen: values,
+    "residual": lambda values, seen: seen + values,
+    "mask": lambda values, seen: values.sigmoid() * seen,
+}
+
+
+def described(spectrogram: Tensor) -> Tensor:
+    """What a mask is made from: three numbers for each bin of complex spectrograms (n, 2, bins, frames).
+
+    Its log-power against the sample's mean, so that nothing depends on the level; against that of its frequency over
+    time, where a steady noise is the same in all of them; and its frequency, from -1 to 1. Silence is no part of the
+    means, or what is around a gap would look louder for it. Shape (n, 3, bins, frames).
+    """
+    power = spectrogram.square().sum(1, keepdim=True)
+    heard, level = power / (power + _SILENT), (power + _SILENT).log() / _SPREAD
+
+    def mean(*sides: int) -> Tensor:
+        return (heard * level).sum(sides, keepdim=True) / heard.sum(sides, keepdim=True).clamp(min=_SILENT)
+
+    place = torch.linspace(-1, 1, level.shape[2], device=level.device)[:, None].expand_as(level)
+    return torch.cat([level - mean(2, 3), level - mean(3), place], dim=1)
