@@ -49,7 +49,7 @@ def best_dense(latent: int, wanted: float, goal: float, epochs: int):
 def hinton(fast: bool) -> Measure:
     """Summed squared error of the 784-1000-500-250-30 network of Hinton and Salakhutdinov (2006)."""
     train, test = digits(TRAIN, fast)[0], digits(TEST, fast)[0]
-    training = {**DENSE_TRAINING, "epochs": 3 if fast else 100}
+    training = {**DENSE_TRAINING, "epochs": 3 if fast else 70}
     model = ImageAutoencoder(
         kind="deep", layers=(1000, 500, 250), network={"activation": "silu"}, latent=30, training=training
     ).fit(train)
@@ -114,8 +114,8 @@ MEASURES = {
     "digits-64": recipe("digits-64", 4, 64, 0.0055),
     "digits-deep": recipe("digits-deep", 6, 60, None),
     "digits-conv": recipe("digits-conv", 7, 392, None),
-    "dense-16": best_dense(16, 0.0085, 0.0077, 60),
-    "dense-32": best_dense(32, 0.0048, 0.0042, 60),
+    "dense-16": best_dense(16, 0.0085, 0.0077, 40),
+    "dense-32": best_dense(32, 0.0048, 0.0042, 50),
     "dense-64": best_dense(64, 0.0030, 0.0023, 60),
     "dense-30": hinton,
     **{name: denoising(name) for name in NOISES},

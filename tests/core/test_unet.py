@@ -37,12 +37,13 @@ def spectrograms(rows: int = 3, seed: int = 0) -> Tensor:
 @pytest.mark.parametrize("shape", SHAPES, ids=str)
 @pytest.mark.parametrize("head", ["values", "residual", "mask"])
 @pytest.mark.parametrize("told", [False, True])
+@pytest.mark.parametrize("fold", [1, 2])
 def test_samples_of_any_size_come_back_in_it_and_every_weight_learns(
-    shape: tuple[int, ...], head: str, told: bool
+    shape: tuple[int, ...], head: str, told: bool, fold: int
 ) -> None:
     if head == "mask" and not Layout(shape).complex:
         return
-    settings = UNet(head=head) if min(shape[-2:]) < 9 else SMALL.replace(head=head)
+    settings = (UNet() if min(shape[-2:]) < 9 else SMALL).replace(head=head, fold=fold)
     encoder, decoder = built(settings, Layout(shape), told)
     x, mask = torch.randn(6, *shape), torch.rand(6, *shape) < 0.3
     hidden, skips = encoder.with_skips(x, mask)  # type: ignore[operator]
@@ -71,7 +72,7 @@ def test_it_is_the_written_formula() -> None:
     below = below + functional.linear(code[:, :5], weights["outward.weight"], weights["outward.bias"])[:, :, None, None]
     joined = torch.cat([below.repeat_interleave(2, 2).repeat_interleave(2, 3), own], 1)
     maps = stage(joined, weights["stages.0.0.weight"], weights["stages.0.0.bias"])
-    wanted = functional.conv2d(maps, weights["last.weight"], weights["last.bias"])
+    wanted = functional.conv_transpose2d(maps, weights["last.weight"], weights["last.bias"])
     torch.testing.assert_close(decoder(code[:, :5], *skips), wanted)
 
 

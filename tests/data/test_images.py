@@ -17,7 +17,7 @@ from hourglass.data.image_forms import numbered
 from hourglass.data.images import LONGEST_SIDE, ImageFormat, ImageSettings
 from hourglass.data.pixels import as_type, recoloured, resized
 from hourglass.data.samples import Frame, Layout, Pictures, oddest_parts
-from hourglass.data.tiles import Tiles
+from hourglass.data.tiles import Tiles, corners
 from hourglass.errors import DataError, ModelFileError, SchemaError, UsageError
 
 RANDOM = np.random.default_rng(0)
@@ -266,10 +266,24 @@ def test_tiles_cover_a_picture_and_join_again(height: int, width: int, side: int
     np.testing.assert_allclose(tiles.stitched(cut, 0), pixels)
 
 
-def test_tiles_that_overlap_are_averaged() -> None:
-    tiles = Tiles(2, [(2, 3)])
-    joined = tiles.stitched(np.stack([np.full((2, 2, 1), 1.0), np.full((2, 2, 1), 5.0)]), 0)
-    assert joined[0, :, 0].tolist() == [1, 3, 5]
+@given(st.integers(1, 40), st.integers(2, 20), st.integers(0, 19))
+def test_neighbouring_tiles_overlap_as_asked(length: int, side: int, overlap: int) -> None:
+    overlap = min(overlap, side - 1)
+    starts = corners(1, length, side, overlap)[:, 1]
+    assert starts[0] == 0
+    assert starts[-1] == max(0, length - side)
+    assert (np.diff(starts) <= side - overlap).all()
+
+
+def test_tiles_that_overlap_fade_into_each_other() -> None:
+    tiles = Tiles(4, [(4, 6)])
+    joined = tiles.stitched(np.stack([np.full((4, 4, 1), 1.0), np.full((4, 4, 1), 5.0)]), 0)
+    assert joined[0, :, 0].tolist() == [1, 1, pytest.approx(7 / 3), pytest.approx(11 / 3), 5, 5]
+
+
+def test_tiles_cannot_overlap_wholly() -> None:
+    with pytest.raises(UsageError, match="got 4, and a tile has 4"):
+        ImageSettings(tile=4, overlap=4).fit(np.zeros((2, 8, 8)))
 
 
 def test_each_tile_knows_its_picture_and_a_picture_is_as_odd_as_its_oddest_tile() -> None:

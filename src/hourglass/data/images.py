@@ -44,6 +44,7 @@ class ImageSettings(FormatSettings):
         None, "height,width that pictures are brought to (default: their own, at most 256 a side)", low=1
     )
     tile: int | None = option(None, "cut pictures into squares of so many pixels a side, and join them again", low=1)
+    overlap: int = option(0, "pixels that neighbouring tiles have in common, at least: one fades into the other", low=0)
     colour: str = option("auto", "channels (auto: grey where no picture has colour)", choices=("auto", *_COLOURS))
     scaling: str = option(
         "unit", "unit: black 0, white 1; standard: mean 0, deviation 1 for each channel", choices=tuple(_SCALINGS)
@@ -57,6 +58,9 @@ class ImageSettings(FormatSettings):
         Arrays are (n, height, width), (n, height, width, channels), or (n, pixels): then each row is one picture.
         """
         notices: list[str] = []
+        if self.tile and self.overlap >= self.tile:
+            how = f"a quarter of the tile, {self.tile // 4}, hides the seams"
+            raise UsageError(f"got {self.overlap}, and a tile has {self.tile}", where="format.overlap", how=how)
         if isinstance(data, Frame):
             check_ignored(data, self.ignore or ())
         asked = self.asked_size()
@@ -208,7 +212,8 @@ class ImageFormat(Format):
 
     def _tiles(self, found: Given) -> Tiles | None:
         side, whole = self.settings.tile, self.whole_size
-        return None if side is None else Tiles(side, [whole] * len(found) if whole else found.sizes)
+        sizes = [whole] * len(found) if whole else found.sizes
+        return None if side is None else Tiles(side, sizes, self.settings.overlap)
 
     def _prepared(self, block: np.ndarray) -> np.ndarray:
         """Pictures (n, h, w, c) in the model's units, colouring and size; as they are where nothing is to be done."""

@@ -16,11 +16,13 @@ class Tiles:
     side: int
     sizes: Sequence[tuple[int, int]]
     """Height and width of each picture."""
+    overlap: int = 0
+    """Pixels that neighbouring tiles have in common, at least."""
     corners: list[np.ndarray] = field(init=False)
     """For each picture the top left corners of its tiles, (tiles, 2): row and column."""
 
     def __post_init__(self) -> None:
-        known = {size: corners(*size, self.side) for size in set(self.sizes)}
+        known = {size: corners(*size, self.side, self.overlap) for size in set(self.sizes)}
         object.__setattr__(self, "corners", [known[size] for size in self.sizes])
 
     @property
@@ -45,26 +47,33 @@ class Tiles:
         return np.moveaxis(views[rows, columns], 1, -1)
 
     def stitched(self, tiles: np.ndarray, picture: int) -> np.ndarray:
-        """A picture (height, width, channels) from its tiles; where they overlap, their mean."""
+        """A picture (height, width, channels) from its tiles; where they overlap, one fades into the other."""
         height, width = self.sizes[picture]
         shape = (max(height, self.side), max(width, self.side), tiles.shape[-1])
-        total, times = np.zeros(shape), np.zeros((*shape[:2], 1))
+        total, weights = np.zeros(shape), np.zeros((*shape[:2], 1))
+        ramp = np.minimum(np.arange(self.side), np.arange(self.side)[::-1]) + 1.0
+        weight = np.outer(ramp, ramp)[:, :, None]
         for tile, (row, column) in zip(tiles, self.corners[picture], strict=True):
             place = slice(row, row + self.side), slice(column, column + self.side)
-            total[place] += tile
-            times[place] += 1
-        return (total / times)[:height, :width]
+            total[place] += tile * weight
+            weights[place] += weight
+        return (total / weights)[:height, :width]
 
 
-def corners(height: int, width: int, side: int) -> np.ndarray:
+def corners(height: int, width: int, side: int, overlap: int = 0) -> np.ndarray:
     """Top left corners (tiles, 2) of as few tiles as cover a picture, evenly spread.
 
-    >>> corners(4, 7, 4).tolist()
-    [[0, 0], [0, 3]]
+    >>> corners(4, 7, 4).tolist(), len(corners(4, 7, 4, overlap=2))
+    ([[0, 0], [0, 3]], 3)
     """
-    rows, columns = _starts(height, side), _starts(width, side)
+    rows, columns = (_starts(length, side, overlap) for length in (height, width))
     return np.stack(np.meshgrid(rows, columns, indexing="ij"), axis=-1).reshape(-1, 2)
 
 
-def _starts(length: int, side: int) -> np.ndarray:
-    return np.rint(np.linspace(0, max(0, length - side), -(-length // side))).astype(np.int64)
+def tiles_along(length: int, side: int, overlap: int) -> int:
+    """How many tiles cover a length."""
+    return max(1, -(-(length - overlap) // (side - overlap)))
+
+
+def _starts(length: int, side: int, overlap: int) -> np.ndarray:
+    return np.rint(np.linspace(0, max(0, length - side), tiles_along(length, side, overlap))).astype(np.int64)

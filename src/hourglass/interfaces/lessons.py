@@ -64,8 +64,9 @@ def fitting(request: Learning, modality: str, data: Data) -> Learning:
         how = "give a fitted model: hourglass denoise MODEL DATA; or --modality series where rows follow one another"
         raise UsageError("the noise of a table cannot be told from the table alone", where="denoise", how=how)
     large = isinstance(data, Pictures) and min(min(each.shape[:2]) for each in data.arrays) > _TILE
-    tile = _TILE if large and request.size is None else request.tile
-    return request.replace(kind=_BLIND[modality], tile=request.tile or tile)
+    if large and request.size is None and request.tile is None:
+        request = request.replace(tile=_TILE, set=(f"format.overlap={_TILE // 4}", *request.set))
+    return request.replace(kind=_BLIND[modality])
 
 
 def lesson(request: Learning, plan: Experiment, data: Data) -> Lesson:

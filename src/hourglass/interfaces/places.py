@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import math
 import zlib
 from typing import Any
 
@@ -16,7 +17,7 @@ from hourglass.data.images import ImageFormat, Placed
 from hourglass.data.limits import check_size
 from hourglass.data.samples import Packed
 from hourglass.data.series import SeriesFormat
-from hourglass.data.tiles import Tiles
+from hourglass.data.tiles import Tiles, tiles_along
 from hourglass.data.times import counted
 from hourglass.data.windows import Windows
 from hourglass.errors import HourglassError, UsageError
@@ -150,11 +151,15 @@ def _pictures_from(
     origin = Origin(Form.from_json(facts["form"]), sizes, channels, number_types, table)
     side, whole = form.settings.tile, form.whole_size
     cut = [whole] * count if whole else sizes
-    parts = count if side is None else sum(-(-height // side) * -(-width // side) for height, width in cut)
+    parts = count if side is None else sum(_tiles_of(size, side, form.settings.overlap) for size in cut)
     if names.num_rows != count or samples != parts:
         raise damaged(where)
-    tiles = None if side is None else Tiles(side, cut)
+    tiles = None if side is None else Tiles(side, cut, form.settings.overlap)
     return Placed(origin, tiles)
+
+
+def _tiles_of(size: tuple[int, int], side: int, overlap: int) -> int:
+    return math.prod(tiles_along(length, side, overlap) for length in size)
 
 
 def _fits(shape: tuple[int, ...], rows: int) -> bool:

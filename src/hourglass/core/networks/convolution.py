@@ -10,14 +10,13 @@ from itertools import pairwise
 from torch import Tensor, nn
 
 from hourglass.core.networks.activations import ACTIVATIONS, activation
-from hourglass.core.networks.grids import CONVOLUTION, POOL, Grid, channels_first, with_mask
+from hourglass.core.networks.grids import CONVOLUTION, POOL, TRANSPOSED, Grid, channels_first, with_mask
 from hourglass.core.networks.network import Network
 from hourglass.core.networks.weights import INITIALISATIONS, initialised
 from hourglass.data.samples import Layout
 from hourglass.settings import option
 
 _ACTIVATIONS = tuple(sorted(ACTIVATIONS))
-_TRANSPOSED = {1: nn.ConvTranspose1d, 2: nn.ConvTranspose2d}
 
 
 @dataclass(frozen=True)
@@ -103,7 +102,7 @@ class Convolution(Network):
     def _doubling(self, grid: Grid, inputs: int, outputs: int) -> list[nn.Module]:
         if self.up == "upsample":
             return [nn.Upsample(scale_factor=2), self._convolution(grid, inputs, outputs)]
-        kind = _TRANSPOSED[grid.dimensions]
+        kind = TRANSPOSED[grid.dimensions]
         layer = kind(inputs, outputs, self.kernel, stride=2, padding=self.kernel // 2, output_padding=1)
         return [initialised(layer, self.initialisation, self.deviation)]
 
@@ -126,7 +125,7 @@ class _Encoder(nn.Module):
     def features(self, seen: Tensor, mask: Tensor | None) -> list[Tensor]:
         """What each stage finds: (n, channels, ...), every side half the one before, rounded up."""
         maps = self._maps(seen, mask)
-        return [self.grid.cut(each, stage) for stage, each in enumerate(maps, start=1)]
+        return [self.grid.cut(each, 2**stage) for stage, each in enumerate(maps, start=1)]
 
     def _maps(self, seen: Tensor, mask: Tensor | None) -> list[Tensor]:
         x = channels_first(seen)

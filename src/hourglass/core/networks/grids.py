@@ -14,6 +14,7 @@ from hourglass.data.samples import Layout
 from hourglass.errors import UsageError
 
 CONVOLUTION = {1: nn.Conv1d, 2: nn.Conv2d}
+TRANSPOSED = {1: nn.ConvTranspose1d, 2: nn.ConvTranspose2d}
 POOL = {1: nn.MaxPool1d, 2: nn.MaxPool2d}
 
 
@@ -27,9 +28,11 @@ class Grid:
     """Steps, or rows and columns."""
     channels: tuple[int, ...]
     """Of each stage."""
+    fold: int = 1
+    """Side of the squares that are one place before the first stage."""
 
     @classmethod
-    def of(cls, network: Network, layout: Layout, channels: tuple[int, ...] | None, kernel: int) -> Grid:
+    def of(cls, network: Network, layout: Layout, channels: tuple[int, ...] | None, kernel: int, fold: int = 1) -> Grid:
         """The grid that samples of this layout are on; `UsageError` where the network cannot have it.
 
         `channels`: None for those by rule.
@@ -41,11 +44,11 @@ class Grid:
         series = len(layout.shape) == 2
         inputs, sides = (layout.shape[1], layout.shape[:1]) if series else (layout.shape[0], layout.shape[1:])
         channels = channels_by_rule(sides) if channels is None else channels
-        most = max(1, math.ceil(math.log2(max(sides))))
+        most = max(1, math.ceil(math.log2(max(sides) / fold)))
         if not 1 <= len(channels) <= most:
             what = f"got {len(channels)} stages for samples of {' x '.join(map(str, sides))}, wanted 1 to {most}"
             raise UsageError(what, where="network.channels", how="each stage halves the sides: give as many as fit")
-        return cls(inputs, sides, channels)
+        return cls(inputs, sides, channels, fold)
 
     @property
     def dimensions(self) -> int:
@@ -54,12 +57,17 @@ class Grid:
     @property
     def map_shape(self) -> tuple[int, ...]:
         """Shape of the last feature map."""
-        return self.channels[-1], *(math.ceil(side / 2 ** len(self.channels)) for side in self.sides)
+        return self.channels[-1], *(math.ceil(side / self.shrinking) for side in self.sides)
+
+    @property
+    def shrinking(self) -> int:
+        """How many times shorter the last feature map is."""
+        return int(self.fold * 2 ** len(self.channels))
 
     @property
     def padding(self) -> list[int]:
         """How much is added after each side, as `functional.pad` has it: last side first."""
-        ends = [small * 2 ** len(self.channels) for small in self.map_shape[1:]]
+        ends = [small * self.shrinking for small in self.map_shape[1:]]
         added = [end - side for end, side in zip(ends, self.sides, strict=True)]
         return [amount for each in reversed(added) for amount in (0, each)]
 
@@ -67,9 +75,9 @@ class Grid:
         """Maps (n, channels, ...) whose sides can be halved by every stage: their last numbers are repeated."""
         return functional.pad(maps, self.padding, mode="replicate") if any(self.padding) else maps
 
-    def cut(self, maps: Tensor, stage: int = 0) -> Tensor:
-        """Maps (n, channels, ...) without what the padding added, after so many halvings."""
-        kept = [slice(math.ceil(side / 2**stage)) for side in self.sides]
+    def cut(self, maps: Tensor, shrinking: int = 1) -> Tensor:
+        """Maps (n, channels, ...), so many times shorter than samples, without what the padding added."""
+        kept = [slice(math.ceil(side / shrinking)) for side in self.sides]
         return maps[(slice(None), slice(None), *kept)]
 
 
