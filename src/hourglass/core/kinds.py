@@ -68,7 +68,7 @@ KINDS: dict[str, dict[str, Any]] = {
     "noise2void": {"corruption": BlindSpots(), "network": UNet(head="values")},
     "mask": {
         "format": AudioSettings(view="complex"),
-        "network": UNet(channels=(8, 16, 32, 64), head="mask"),
+        "network": UNet(channels=(16, 24, 48), fold=2, head="mask"),
         "corruption": Noise(),
         "loss": Spectral(),
         "penalties": (SignalDistortion(),),
