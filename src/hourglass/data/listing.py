@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
@@ -145,3 +145,27 @@ def several(names: list[str]) -> str:
     """
     more = len(names) - _MOST_NAMED
     return ", ".join(names[:_MOST_NAMED]) + (f" and {more:,} more" if more > 0 else "")
+
+
+def twins_of(names: Sequence[str], others: Sequence[str], source: str) -> list[int]:
+    """For each name, the place of its twin among others: that of the same name, with any suffix; of one and one, that.
+
+    `DataError` where one has none in `source`.
+
+    >>> twins_of(["a/1.wav", "2.wav"], ["2.flac", "a/1.wav", "3.wav"], "clean")
+    [1, 0]
+    """
+    if len(names) == len(others) == 1:
+        return [0]
+    places = {_bare(name): place for place, name in enumerate(others)}
+    places |= {name: place for place, name in enumerate(others)}
+    found = [places.get(name, places.get(_bare(name))) for name in names]
+    alone = [name for name, place in zip(names, found, strict=True) if place is None]
+    if alone:
+        how = "give each the name of its noisy one, or take the noisy one out"
+        raise DataError(f"has no clean twin of {several(alone)}", where=source, how=how)
+    return [place for place in found if place is not None]
+
+
+def _bare(name: str) -> str:
+    return str(PurePosixPath(name).with_suffix(""))

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from hourglass.data.listing import several
+from hourglass.data.listing import twins_of
 from hourglass.data.quality import noise_floor, own_snr, segmental_snr, si_sdr
 from hourglass.data.sound import SoundInfo, sound_info
 from hourglass.errors import DataError
@@ -175,16 +175,8 @@ def clean_twins(files: SoundFiles, clean: str | None) -> dict[str, str]:
     twins = sound_files(clean)
     if twins is None:
         raise DataError("is no recording and no folder of recordings", where=clean, how="give clean twins with --clean")
-    if files.single and twins.single:
-        found = {files.names[0]: twins.names[0]}
-    else:
-        by_name = {_bare(name): name for name in twins.names} | {name: name for name in twins.names}
-        found = {name: by_name.get(name, by_name.get(_bare(name), "")) for name in files.names}
-    alone = [name for name, twin in found.items() if not twin]
-    if alone:
-        how = "give each clean recording the name of its noisy one"
-        raise DataError(f"has no clean twin of {several(alone)}", where=clean, how=how)
-    paths = {name: twins.path(twin) for name, twin in found.items()}
+    found = zip(files.names, twins_of(files.names, twins.names, clean), strict=True)
+    paths = {name: twins.path(twins.names[place]) for name, place in found}
     for name, path in paths.items():
         _check_alike(files.path(name), path)
     return paths
@@ -197,10 +189,6 @@ def pairs_of(files: SoundFiles, names: Sequence[str], output: str, twins: dict[s
         Pair(name, files.path(name), output if single else os.path.join(output, name), twins.get(name))
         for name in names
     ]
-
-
-def _bare(name: str) -> str:
-    return str(PurePosixPath(name).with_suffix(""))
 
 
 def _check_alike(noisy: str, clean: str) -> None:

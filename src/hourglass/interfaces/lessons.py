@@ -7,7 +7,6 @@ import operator
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import PurePosixPath
 
 import numpy as np
 import pyarrow as pa
@@ -16,7 +15,7 @@ from hourglass.core.kinds import Experiment
 from hourglass.data.excerpts import excerpts
 from hourglass.data.files import read
 from hourglass.data.formats import Data
-from hourglass.data.listing import several
+from hourglass.data.listing import twins_of
 from hourglass.data.samples import Pictures, Recordings
 from hourglass.data.soundscapes import noise_and_calls, speeds
 from hourglass.data.synthesis import NOISES
@@ -146,14 +145,7 @@ def _words_for(data: Data) -> str:
 def _twins(noisy: Recordings | Pictures, clean: Recordings | Pictures) -> Recordings | Pictures:
     """The clean ones that have the names of the noisy ones, in their order; of one and one, whatever their names."""
     wanted, there = ([str(name) for name in data.table.column("name").to_pylist()] for data in (noisy, clean))
-    places = {_bare(name): row for row, name in enumerate(there)} | {name: row for row, name in enumerate(there)}
-    if len(wanted) == len(there) == 1:
-        places[wanted[0]] = 0
-    alone = [name for name in wanted if not {name, _bare(name)} & set(places)]
-    if alone:
-        how = "give each the name of its noisy one, or take the noisy one out"
-        raise DataError(f"has no clean twin of {several(alone)}", where=clean.source, how=how)
-    rows = [places[name] if name in places else places[_bare(name)] for name in wanted]
+    rows = twins_of(wanted, there, clean.source)
     for row, place in enumerate(rows):
         if _form(noisy, row) != _form(clean, place):
             raise _unlike(_form(clean, place), _form(noisy, row), clean.where(place))
@@ -161,10 +153,6 @@ def _twins(noisy: Recordings | Pictures, clean: Recordings | Pictures) -> Record
     if isinstance(clean, Recordings):
         return dataclasses.replace(clean, arrays=arrays, rates=[clean.rates[row] for row in rows], table=table)
     return dataclasses.replace(clean, arrays=arrays, table=table)
-
-
-def _bare(name: str) -> str:
-    return str(PurePosixPath(name).with_suffix(""))
 
 
 def _form(data: Recordings | Pictures, row: int) -> str:
