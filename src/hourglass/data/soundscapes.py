@@ -16,14 +16,11 @@ import pyarrow as pa
 
 from hourglass.data.grid import runs
 from hourglass.data.samples import Recordings
+from hourglass.data.spectrogram import Transform, usual_transform
 from hourglass.data.synthesis import joined
 from hourglass.data.times import counted
 from hourglass.errors import UsageError
 
-_WINDOW = 0.023
-"""Seconds of a Fourier transform, to the nearest power of two in samples; one starts every quarter of it."""
-_FRAMES = 2048
-"""Transforms held at a time, so that a long recording takes little memory beside its own."""
 _BAND = 4
 """Frequencies of the transform that make a band."""
 _ADAPTS = 10.0
@@ -47,61 +44,43 @@ _LEAST = 10**-2.5
 """Least a-priori signal-to-noise ratio (-25 dB): below it, noise is turned down evenly instead of warbling."""
 
 
-def window_size(rate: int) -> int:
-    """Samples of one Fourier transform at a sample rate: the power of two nearest to 23 ms.
+def spectra(signal: np.ndarray, transform: Transform) -> np.ndarray:
+    """The spectrum of every window of a signal (samples,): complex64 (windows, bins), the signal's ends mirrored.
 
-    >>> window_size(22050), window_size(48000)
-    (512, 1024)
+    Window i is centred on sample (i - 1) hop.
     """
-    return max(16, 1 << round(float(np.log2(rate * _WINDOW))))
+    room = _room(transform)
+    padded = np.pad(signal, (room, room + -len(signal) % transform.hop), mode="symmetric")
+    return transform.spectra(np.asarray(padded, dtype=np.float32)).T
 
 
-def spectra(signal: np.ndarray, size: int) -> Iterator[np.ndarray]:
-    """Fourier transforms (frames, size / 2 + 1) of a signal (samples,), as many at a time as memory allows.
-
-    Frame i is centred on sample (i - 1) size / 4 and weighted with a periodic Hann window.
-    """
-    hop = size // 4
-    padded = np.pad(signal, (size - hop, size - hop + -len(signal) % hop), mode="symmetric")
-    frames = np.lib.stride_tricks.sliding_window_view(padded, size)[::hop]
-    for start in range(0, len(frames), _FRAMES):
-        yield np.fft.rfft(frames[start : start + _FRAMES] * _hann(size), axis=1)
+def sounding(spectra: np.ndarray, transform: Transform, count: int) -> np.ndarray:
+    """The signal (count,) whose `spectra` these are."""
+    sums, weights = transform.overlapped(spectra.T)
+    kept = slice(_room(transform), _room(transform) + count)
+    return np.asarray(sums[kept] / weights[kept])
 
 
-def _hann(size: int) -> np.ndarray:
-    return np.asarray(0.5 - 0.5 * np.cos(2 * np.pi * np.arange(size) / size))
-
-
-def overlapped(pieces: Iterator[np.ndarray], size: int, count: int) -> np.ndarray:
-    """The signal (count,) whose `spectra` the pieces are."""
-    hop = size // 4
-    sound = np.zeros((-(-count // hop) + 6, hop))
-    start = 0
-    for piece in pieces:
-        frames = (np.fft.irfft(piece, size, axis=1) * _hann(size)).reshape(len(piece), 4, hop)
-        for quarter in range(4):
-            sound[start + quarter : start + quarter + len(piece)] += frames[:, quarter]
-        start += len(piece)
-    return sound.ravel()[size - hop :][:count] / 1.5  # squared Hann windows a quarter apart add up to 1.5
+def _room(transform: Transform) -> int:
+    return transform.fft - transform.hop
 
 
 def band_powers(signal: np.ndarray, rate: int) -> np.ndarray:
     """Mean square of a signal (samples,) in each band of frequencies, every quarter of a window: (steps, bands).
 
-    Step i speaks for samples i hop to (i + 1) hop, hop = `window_size(rate)` / 4, and is a mean over about 40 ms. The
+    Step i speaks for samples i hop to (i + 1) hop, hop = `usual_fft(rate)` / 4, and is a mean over about 40 ms. The
     bands of a step add up to the mean square of the signal there.
     """
-    size = window_size(rate)
-    bands = np.arange(0, size // 2, _BAND)
-    scale = 2 / (size * np.square(_hann(size)).sum())
-    frames = [np.add.reduceat(np.square(np.abs(piece[:, :-1])), bands, axis=1) for piece in spectra(signal, size)]
-    powers = np.concatenate(frames) * scale
+    transform = usual_transform(rate)
+    bands = np.arange(0, transform.fft // 2, _BAND)
+    squares = np.square(np.abs(spectra(signal, transform)[:, :-1]))
+    powers = np.add.reduceat(squares, bands, axis=1, dtype=np.float64) * 2 / transform.fft
     return np.asarray((powers[:-3] + powers[1:-2] + powers[2:-1] + powers[3:]) / 4)
 
 
 def parts(signal: np.ndarray, rate: int) -> Iterator[np.ndarray]:
     """The `band_powers` of a signal (samples,) in parts of about ten seconds, so that each part's noise is one."""
-    hop = window_size(rate) // 4
+    hop = usual_transform(rate).hop
     count = max(1, round(len(signal) / rate / _ADAPTS))
     for start, end in pairwise(np.linspace(0, -(-len(signal) // hop), count + 1).astype(int) * hop):
         yield band_powers(signal[start:end], rate)
@@ -122,7 +101,7 @@ def loudness(powers: np.ndarray) -> np.ndarray:
 
 
 def activity(signal: np.ndarray, rate: int) -> np.ndarray:
-    """Where something other than steady noise sounds: one bool a step of `window_size(rate)` / 4 samples.
+    """Where something other than steady noise sounds: one bool a step of `usual_fft(rate)` / 4 samples.
 
     A step is active where one band of frequencies rises far above its own floor, beyond what most bands do (a gust
     raises all), or where it rises less but without a break from such a step; and a little before and after.
@@ -138,7 +117,7 @@ def _channels(signal: np.ndarray) -> np.ndarray:
 def _channel_activity(channel: np.ndarray, rate: int) -> np.ndarray:
     rise = np.concatenate([_rise(excess(powers)) for powers in parts(channel, rate)])
     starts, ends = runs(rise > _STAYS)
-    step = window_size(rate) / 4 / rate
+    step = usual_transform(rate).hop / rate
     active = np.zeros(len(rise), dtype=bool)
     for start, end in zip(starts, ends, strict=True):
         if rise[start:end].max() > _STARTS:
@@ -162,7 +141,7 @@ def quiet_stretches(signal: np.ndarray, rate: int, at_least: float = _AT_LEAST) 
 
 
 def _silent(signal: np.ndarray, rate: int, at_least: float) -> list[tuple[int, int]]:
-    hop = window_size(rate) // 4
+    hop = usual_transform(rate).hop
     edges = zip(*runs(~activity(signal, rate)), strict=True)
     found = [(int(start) * hop, min(int(end) * hop, len(signal))) for start, end in edges]
     return [(start, end) for start, end in found if end - start >= at_least * rate]
@@ -170,7 +149,7 @@ def _silent(signal: np.ndarray, rate: int, at_least: float) -> list[tuple[int, i
 
 def _quietest(signal: np.ndarray, rate: int, at_least: float) -> list[tuple[int, int]]:
     """The tenth of a recording, in pieces of so many seconds, whose bands are the least above their floors."""
-    hop = window_size(rate) // 4
+    hop = usual_transform(rate).hop
     levels = [np.concatenate([*map(loudness, parts(channel, rate))]) for channel in _channels(signal)]
     level = np.max(levels, axis=0)
     count = max(1, min(len(level), int(len(signal) / (at_least * rate))))
@@ -195,7 +174,7 @@ def wiener(signal: np.ndarray, rate: int, noise: np.ndarray | None = None) -> np
         noise = _cut(signal, quiet_stretches(signal, rate))
     channels = _channels(signal)
     heard = np.broadcast_to(_channels(noise), (len(channels), len(noise)))
-    cleaned = [_filtered(*pair, window_size(rate)) for pair in zip(channels, heard, strict=True)]
+    cleaned = [_filtered(*pair, usual_transform(rate)) for pair in zip(channels, heard, strict=True)]
     return np.stack(cleaned, axis=1).reshape(signal.shape)
 
 
@@ -204,25 +183,23 @@ def _cut(signal: np.ndarray, stretches: Sequence[tuple[int, int]]) -> np.ndarray
     return joined([signal[start:end] for start, end in stretches])
 
 
-def _filtered(signal: np.ndarray, noise: np.ndarray, size: int) -> np.ndarray:
-    total, frames = np.zeros(size // 2 + 1), 0
-    for piece in spectra(noise, size):
-        total, frames = total + np.square(np.abs(piece)).sum(axis=0), frames + len(piece)
-    power = np.maximum(total / frames, SILENCE * np.square(_hann(size)).sum())
-    cleaned = overlapped(_wiener_filtered(spectra(signal, size), power), size, len(signal))
-    return cleaned.astype(np.result_type(signal, np.float32))
+def _filtered(signal: np.ndarray, noise: np.ndarray, transform: Transform) -> np.ndarray:
+    power = np.maximum(np.square(np.abs(spectra(noise, transform))).mean(axis=0, dtype=np.float64), SILENCE)
+    seen = spectra(signal, transform)
+    cleaned = sounding(seen * _wiener_gains(seen, power), transform, len(signal))
+    return np.asarray(cleaned.astype(np.result_type(signal, np.float32)))
 
 
-def _wiener_filtered(pieces: Iterator[np.ndarray], noise: np.ndarray) -> Iterator[np.ndarray]:
+def _wiener_gains(spectra: np.ndarray, noise: np.ndarray) -> np.ndarray:
+    """The gain of every bin (windows, bins), against noise of so much power in each bin."""
+    gains = (np.square(np.abs(spectra)) / noise).astype(np.float32)
     estimate = np.zeros_like(noise)
-    for piece in pieces:
-        gains = np.square(np.abs(piece)) / noise
-        for frame in gains:
-            prior = np.maximum(_REMEMBERS * estimate + (1 - _REMEMBERS) * np.maximum(frame - 1, 0), _LEAST)
-            gain = prior / (1 + prior)
-            estimate = np.square(gain) * frame
-            frame[:] = gain
-        yield piece * gains
+    for frame in gains:
+        prior = np.maximum(_REMEMBERS * estimate + (1 - _REMEMBERS) * np.maximum(frame - 1, 0), _LEAST)
+        gain = prior / (1 + prior)
+        estimate = np.square(gain) * frame
+        frame[:] = gain
+    return gains
 
 
 def noise_and_calls(recordings: Recordings) -> tuple[Recordings, Recordings, list[str]]:
