@@ -187,12 +187,12 @@ def _filtered(signal: np.ndarray, noise: np.ndarray, transform: Transform) -> np
     power = np.maximum(np.square(np.abs(spectra(noise, transform))).mean(axis=0, dtype=np.float64), SILENCE)
     seen = spectra(signal, transform)
     cleaned = sounding(seen * _wiener_gains(seen, power), transform, len(signal))
-    return np.asarray(cleaned.astype(np.result_type(signal, np.float32)))
+    return np.asarray(cleaned, dtype=np.result_type(signal, np.float32))
 
 
 def _wiener_gains(spectra: np.ndarray, noise: np.ndarray) -> np.ndarray:
     """The gain of every bin (windows, bins), against noise of so much power in each bin."""
-    gains = (np.square(np.abs(spectra)) / noise).astype(np.float32)
+    gains = np.asarray(np.square(np.abs(spectra)) / noise, dtype=np.float32)
     estimate = np.zeros_like(noise)
     for frame in gains:
         prior = np.maximum(_REMEMBERS * estimate + (1 - _REMEMBERS) * np.maximum(frame - 1, 0), _LEAST)
