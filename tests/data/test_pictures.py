@@ -246,7 +246,7 @@ def test_a_bad_picture_among_good_ones_is_refused_or_skipped_and_listed(folder: 
 def test_odd_pictures_of_a_folder_share_a_notice(tmp_path: Path) -> None:
     for name in "abcdefg":
         put(tmp_path, f"{name}.tif", RGB, "CMYK")
-    notice = "a.tif, b.tif, c.tif, d.tif, e.tif and 2 more has the colours CMYK, which are turned into RGB"
+    notice = "each of a.tif, b.tif, c.tif, d.tif, e.tif and 2 more has the colours CMYK, which are turned into RGB"
     assert pictures(tmp_path).notices == (notice,)
 
 

@@ -426,7 +426,7 @@ def test_a_bad_recording_among_good_ones_is_refused_or_skipped_and_listed(folder
 def test_odd_recordings_of_a_folder_share_a_notice(tmp_path: Path) -> None:
     for name in "abcdefg":
         put(tmp_path, f"{name}.wav", CLIPPED)
-    notice = "a.wav, b.wav, c.wav, d.wav, e.wav and 2 more is clipped: it has runs of samples at full scale"
+    notice = "each of a.wav, b.wav, c.wav, d.wav, e.wav and 2 more is clipped: it has runs of samples at full scale"
     assert recordings(tmp_path).notices == (notice,)
 
 

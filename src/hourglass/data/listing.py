@@ -110,7 +110,7 @@ def read_each(listing: Listing, read_file: Callable[[str], tuple[np.ndarray, lis
     _refuse(listing, failed, skip_bad)
     folders = [str(PurePosixPath(name).parent) for name in read]
     table = pa.table({"name": pa.array(read, pa.string()), "folder": pa.array(folders, pa.string())})
-    notices = [f"{several(which)} {notice}" for notice, which in odd.items()]
+    notices = notices_of(odd)
     return Listed(arrays, table, tuple(unique_notices([*_said(listing, failed), *notices])), tuple(failed))
 
 
@@ -135,6 +135,15 @@ def _said(listing: Listing, failed: list[str]) -> list[str]:
         are = f"is no {listing.noun}" if len(others) == 1 else f"are no {listing.nouns}"
         notices.append(f"left out {counted(len(others), 'file')} that {are} by name: {several(others)}")
     return notices
+
+
+def notices_of(odd: Mapping[str, list[str]]) -> list[str]:
+    """What was odd about which files, a sentence each.
+
+    >>> notices_of({"is grey": ["a"], "has no colour": ["b", "c"]})
+    ['a is grey', 'each of b, c has no colour']
+    """
+    return [f"{'each of ' * (len(names) > 1)}{several(names)} {notice}" for notice, names in odd.items()]
 
 
 def several(names: list[str]) -> str:

@@ -14,7 +14,7 @@ import numpy as np
 from hourglass.core.fitted import FittedModel
 from hourglass.core.streams import Stream, audio_format, level_of
 from hourglass.data.folders import replace_folder
-from hourglass.data.listing import list_folder, several
+from hourglass.data.listing import list_folder, notices_of
 from hourglass.data.pictures import PICTURES
 from hourglass.data.quality import noise_floor
 from hourglass.data.sound import SOUNDS, sound_blocks, sound_info
@@ -69,7 +69,7 @@ class Cleaned:
     @property
     def notices(self) -> list[str]:
         """What was odd; last, what failed."""
-        said = [f"{several(names)} {notice}" for notice, names in self._odd.items()]
+        said = notices_of(self._odd)
         if self.failed:
             how_many = counted(len(self.failed), "recording")
             said.append(f"left out {how_many} that cannot be read: {'; '.join(self.failed)}")
