@@ -1,4 +1,4 @@
-"""The rivals of a denoising model in `benchmarks/filters.py`: they must be as strong as they are said to be."""
+"""The rivals of a denoising model in `benchmarks/measures/filters.py`: they must be as strong as they are said to be."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ RATE = 16000
 def filters() -> Iterator[ModuleType]:
     for package in ("noisereduce", "skimage"):
         pytest.importorskip(package, reason=f"needs {package}, of the extra bench")
-    path = Path(__file__).resolve().parents[1] / "benchmarks" / "filters.py"
+    path = Path(__file__).resolve().parents[1] / "benchmarks" / "measures" / "filters.py"
     spec = importlib.util.spec_from_file_location("filters", path)
     assert spec is not None
     assert spec.loader is not None

@@ -8,11 +8,11 @@ from functools import cache
 import numpy as np
 import skimage.data
 from common import data
-from filters import strongest_filter
 
 from hourglass import ImageAutoencoder
 from measures import Measure
 from measures.digits import TEST, TRAIN, digits
+from measures.filters import strongest_filter
 
 SIGMA = 25 / 255
 """Deviation of the noise, white being 1."""

@@ -16,7 +16,6 @@ import numpy as np
 import pyarrow as pa
 import soxr
 from common import data
-from filters import gain, gate, tuned_gate
 
 from hourglass import AudioAutoencoder
 from hourglass.data.files import read
@@ -25,6 +24,7 @@ from hourglass.data.samples import Recordings
 from hourglass.data.soundscapes import noise_and_calls, speeds, wiener
 from hourglass.data.synthesis import CALLS, NOISES, call_clip, mixed
 from measures import Measure
+from measures.filters import gain, gate, tuned_gate
 
 RATE = 22_050
 KEPT_CALLS = ("S16", "S17", "S19", "S33", "S36", "S40", "S44")
@@ -62,8 +62,12 @@ def pieces(signal: np.ndarray, seconds: float) -> list[np.ndarray]:
 
 
 @cache
-def calls(kept: bool) -> list[np.ndarray]:
-    """Calls to train on, or those kept back."""
+def calls(kept: bool, fast: bool) -> list[np.ndarray]:
+    """Calls to train on, or those kept back; `fast`: every eighth of them."""
+    return _all_calls(kept)[:: 8 if fast else 1]
+
+
+def _all_calls(kept: bool) -> list[np.ndarray]:
     orca = [
         signal for name, signal in clips("whales/orca-ford-osborne/*") if kept == any(k in name for k in KEPT_CALLS)
     ]
@@ -103,13 +107,15 @@ def mixtures(
 def trained(fast: bool, source: str = "clean") -> AudioAutoencoder:
     """The default model for sound, fitted to clean calls with recorded noise, or to noisy recordings alone."""
     model = AudioAutoencoder(seed=0, epochs=1 if fast else None)
+    factors = () if fast else SPEEDS
     if source == "noisy":
-        noisy = [pair[0] for pairs in mixtures(calls(False), HEARD, False, 5.0, seed=7) for pair in pairs[::4]]
+        noisy = [pair[0] for pairs in mixtures(calls(False, fast), HEARD, False, 5.0, seed=7) for pair in pairs[::4]]
         found, heard, _ = noise_and_calls(recordings(noisy))
-        return model.fit(speeds(found, SPEEDS), noise=heard)
-    made = [call_clip(kind, 2.0, RATE, np.random.default_rng(seed)) for seed, kind in enumerate([*CALLS] * 10)]
-    heard = recordings([noise(name, False) for name in HEARD])
-    return model.fit(speeds(recordings([*calls(False), *made]), SPEEDS), noise=heard)
+        return model.fit(speeds(found, factors), noise=heard)
+    kinds = [*CALLS] * (1 if fast else 10)
+    made = [call_clip(kind, 2.0, RATE, np.random.default_rng(seed)) for seed, kind in enumerate(kinds)]
+    heard = recordings([noise(name, False)[: 20 * RATE if fast else None] for name in HEARD])
+    return model.fit(speeds(recordings([*calls(False, fast), *made]), factors), noise=heard)
 
 
 def cleaner(model: AudioAutoencoder) -> Clean:
@@ -118,9 +124,9 @@ def cleaner(model: AudioAutoencoder) -> Clean:
 
 
 @cache
-def rivals() -> dict[str, Clean]:
+def rivals(fast: bool) -> dict[str, Clean]:
     """The spectral gate with its defaults, and tuned once on training mixtures; the Wiener filter."""
-    pairs = [pair for each in mixtures(calls(False)[::2], HEARD, False, 0.0, seed=3) for pair in each]
+    pairs = [pair for each in mixtures(calls(False, fast)[::2], HEARD, False, 0.0, seed=3) for pair in each]
     tuned = tuned_gate([mixture for mixture, _ in pairs], [signal for _, signal in pairs], RATE)
     return {"gate": gate(RATE, {}), "tuned gate": gate(RATE, tuned), "Wiener": lambda signal: wiener(signal, RATE)}
 
@@ -131,8 +137,8 @@ def gains(clean: Clean, pairs: Sequence[tuple[np.ndarray, np.ndarray]]) -> list[
 
 def heard(fast: bool) -> Measure:
     """Calls of kept-back animals at 0 dB in other stretches of noise that training heard."""
-    own = [own_snr(signal, RATE) for signal in calls(True)]
-    pairs = mixtures(calls(True), HEARD, True, 0.0, seed=1)
+    own = [own_snr(signal, RATE) for signal in calls(True, fast)]
+    pairs = mixtures(calls(True, fast), HEARD, True, 0.0, seed=1)
     found = {name: [gains(clean, each) for each in pairs] for name, clean in _compared(fast).items()}
     medians = {name: float(np.median(each)) for name, each in found.items()}
     clear = {name: float(np.median(np.array(each)[:, np.array(own) >= CLEAN])) for name, each in found.items()}
@@ -147,7 +153,7 @@ def heard(fast: bool) -> Measure:
 
 def unheard(fast: bool) -> Measure:
     """The same calls in kinds of noise that training never heard."""
-    pairs = mixtures(calls(True), UNHEARD, True, 0.0, seed=2)
+    pairs = mixtures(calls(True, fast), UNHEARD, True, 0.0, seed=2)
     found = {name: [gains(clean, each) for each in pairs] for name, clean in _compared(fast).items()}
     medians = {name: float(np.median(each)) for name, each in found.items()}
     by_kind = [f"{kind} {np.median(each):.1f}" for kind, each in zip(UNHEARD, found["model"], strict=True)]
@@ -159,7 +165,9 @@ def unheard(fast: bool) -> Measure:
 def harmless(fast: bool) -> Measure:
     """What happens to clips that come in at 15 to 20 dB."""
     levels = (15.0, 17.5, 20.0)
-    pairs = [pair for level in levels for each in mixtures(calls(True), HEARD, True, level, seed=4) for pair in each]
+    pairs = [
+        pair for level in levels for each in mixtures(calls(True, fast), HEARD, True, level, seed=4) for pair in each
+    ]
     found = gains(cleaner(trained(fast)), pairs)
     share = float(np.mean(np.array(found) >= -0.5))
     line = f"clips at 15 to 20 dB: median SI-SDR gain {np.median(found):+.1f} dB, {share:.0%} lose at most .5 dB"
@@ -168,7 +176,7 @@ def harmless(fast: bool) -> Measure:
 
 def noisy_only(fast: bool) -> Measure:
     """A model that heard noisy recordings alone beside its twin that heard clean ones."""
-    pairs = [pair for each in mixtures(calls(True), HEARD, True, 0.0, seed=1) for pair in each]
+    pairs = [pair for each in mixtures(calls(True, fast), HEARD, True, 0.0, seed=1) for pair in each]
     clean, noisy = (float(np.median(gains(cleaner(trained(fast, each)), pairs))) for each in ("clean", "noisy"))
     line = f"learned from noisy recordings alone: median SI-SDR gain {noisy:.1f} dB (from clean ones {clean:.1f} dB)"
     return Measure((), "", line, "within 1.5 dB", noisy >= clean - 1.5, {"noisy": noisy, "clean": clean})
@@ -180,9 +188,11 @@ def synthetic(fast: bool) -> Measure:
     made = [call_clip(kind, 2.0, RATE, random) for kind in [*CALLS] * (2 if fast else 25)]
     model = AudioAutoencoder(seed=0, epochs=1 if fast else None).fit(recordings(made))
     tested = [call_clip(kind, 2.0, RATE, random) for kind in [*CALLS] * 5]
-    pairs = [(mixed(call, NOISES[name](len(call), RATE, random), 0.0)[0], call) for call in tested for name in NOISES]
+    pairs = [(mixed(call, NOISES[name](len(call), RATE, random), 0.0)[0], call) for call in tested for name in NOISES][
+        :: 20 if fast else 1
+    ]
     found = {
-        name: float(np.median(gains(each, pairs))) for name, each in (rivals() | {"model": cleaner(model)}).items()
+        name: float(np.median(gains(each, pairs))) for name, each in (rivals(fast) | {"model": cleaner(model)}).items()
     }
     line = f"made calls in made noise at 0 dB, median SI-SDR gain: {_words(found)}"
     return Measure((), "", line, "at least 10 dB", found["model"] >= 10, found)
@@ -190,18 +200,18 @@ def synthetic(fast: bool) -> Measure:
 
 def recipe(fast: bool) -> Measure:
     """The recipe `spectrogram-denoising` on pairs of noisy and clean calls."""
-    pairs = [pair for each in mixtures(calls(False), HEARD, False, 0.0, seed=5) for pair in each]
+    pairs = [pair for each in mixtures(calls(False, fast), HEARD, False, 0.0, seed=5) for pair in each]
     noisy, clean = (recordings(each) for each in zip(*pairs, strict=True))
     model = AudioAutoencoder(recipe="spectrogram-denoising", seed=0, epochs=1 if fast else 40)
     fitted = cleaner(model.fit(noisy, clean=clean))
-    tested = [pair for each in mixtures(calls(True), HEARD, True, 0.0, seed=1) for pair in each]
+    tested = [pair for each in mixtures(calls(True, fast), HEARD, True, 0.0, seed=1) for pair in each]
     found = float(np.median(gains(fitted, tested)))
     line = f"calls at 0 dB in noise heard before: median SI-SDR gain {found:+.1f} dB"
     return Measure((12,), "spectrogram-denoising", line, values={"gain": found})
 
 
 def _compared(fast: bool) -> dict[str, Clean]:
-    return {"model": cleaner(trained(fast)), **rivals()}
+    return {"model": cleaner(trained(fast)), **rivals(fast)}
 
 
 def _words(medians: dict[str, float]) -> str:
