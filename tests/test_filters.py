@@ -1,4 +1,4 @@
-"""The rivals of a denoising model in `benchmarks/measures/filters.py`: they must be as strong as they are said to be."""
+"""The rivals of a denoising model in `benchmarks/measures/filters.py`: as strong as they are said to be."""
 
 from __future__ import annotations
 
