@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import cache
 
 import numpy as np
 import skimage.data
@@ -52,7 +51,6 @@ def spoilt(clean: np.ndarray, seed: int) -> np.ndarray:
     return clean + np.random.default_rng(seed).normal(scale=SIGMA, size=clean.shape)
 
 
-@cache
 def psnrs(name: str, fast: bool) -> dict[str, float]:
     """Mean peak signal-to-noise ratio of each way, in dB."""
     train, test = SETS[name]()

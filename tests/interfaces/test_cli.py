@@ -7,13 +7,13 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from commands import Command
 
 from hourglass.interfaces.cli import run
 from hourglass.interfaces.console import complain
@@ -24,30 +24,6 @@ VERBS = (
     *("generate", "finetune", "predict", "probe", "compress", "decompress"),
 )
 QUICK = ("--kind", "plain", "--epochs", "2", "--false-alarm-rate", "0.1")
-
-
-@dataclass(frozen=True)
-class Done:
-    """How one command ended."""
-
-    code: int
-    out: str
-    err: str
-
-
-Command = Callable[..., Done]
-
-
-@pytest.fixture
-def hourglass(capsys: pytest.CaptureFixture[str]) -> Command:
-    """The command line, in this process."""
-
-    def call(*words: object) -> Done:
-        code = run([str(word) for word in words])
-        captured = capsys.readouterr()
-        return Done(code, captured.out, captured.err)
-
-    return call
 
 
 def started(*words: object, **options: Any) -> subprocess.Popen[str]:

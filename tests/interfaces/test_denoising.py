@@ -7,14 +7,13 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, cast
 
 import numpy as np
 import pytest
 import soundfile
+from commands import Command
 
 from hourglass.data.synthesis import call_clip, mixed, white
 from hourglass.interfaces.cli import run
@@ -23,35 +22,6 @@ from hourglass.interfaces.pipes import decoded, encoded
 ROOT = Path(__file__).resolve().parents[2]
 RATE = 8_000
 QUICK = ("--set", "network.channels=4,8", "--set", "format.frames=16", "--epochs", "1", "--device", "cpu")
-
-
-@dataclass(frozen=True)
-class Done:
-    """How one command ended."""
-
-    code: int
-    out: str
-    err: str
-
-    @property
-    def document(self) -> dict[str, object]:
-        found: dict[str, object] = json.loads(self.out)
-        return found
-
-
-Command = Callable[..., Done]
-
-
-@pytest.fixture
-def hourglass(capsys: pytest.CaptureFixture[str]) -> Command:
-    """The command line, in this process."""
-
-    def call(*words: object) -> Done:
-        code = run([str(word) for word in words])
-        captured = capsys.readouterr()
-        return Done(code, captured.out, captured.err)
-
-    return call
 
 
 def call(seed: int) -> tuple[np.ndarray, np.ndarray]:

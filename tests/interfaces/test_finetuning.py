@@ -4,19 +4,18 @@ from __future__ import annotations
 
 import csv
 import json
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
 import pytest
+from commands import Command
 
 from hourglass import AutoencoderClassifier, AutoencoderRegressor, load, load_model
 from hourglass.core.heads import Classes
 from hourglass.errors import DataError, HourglassError, UsageError
 from hourglass.interfaces import finetuning, operations
-from hourglass.interfaces.cli import run
 from hourglass.interfaces.finetuning import choose_task, labels_of
 from hourglass.interfaces.options import Convert, Evaluate, Finetune, Fit, Inspect
 
@@ -216,19 +215,6 @@ def test_pictures_in_folders_are_told_apart(tmp_path: Path) -> None:
     rows = read(tmp_path / "out.csv")
     assert list(rows[0])[:2] == ["name", "prediction"]
     assert all(row["prediction"] in row["name"] for row in rows)
-
-
-Command = Callable[..., tuple[int, str, str]]
-
-
-@pytest.fixture
-def hourglass(capsys: pytest.CaptureFixture[str]) -> Command:
-    def call(*words: object) -> tuple[int, str, str]:
-        code = run([str(word) for word in words])
-        captured = capsys.readouterr()
-        return code, captured.out, captured.err
-
-    return call
 
 
 def test_the_command_line_teaches_predicts_and_inspects(

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import csv
 import json
-from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.csv as pa_csv
 import pytest
+from commands import Command
 from PIL import Image
 
 from hourglass import load_model
@@ -18,21 +18,8 @@ from hourglass.data.samples import Pictures
 from hourglass.interfaces.cli import run
 from hourglass.interfaces.generating import side_by_side
 
-Command = Callable[..., tuple[int, str, str]]
 QUICK = ("--kind", "deep", "--latent", "2", "--epochs", "40", "--false-alarm-rate", "0.1")
 TOWNS = ("Ghent", "Oslo", "Turin")
-
-
-@pytest.fixture
-def hourglass(capsys: pytest.CaptureFixture[str]) -> Command:
-    """Exit code, stdout and stderr of a command line, run in this process."""
-
-    def call(*words: object) -> tuple[int, str, str]:
-        code = run([str(word) for word in words])
-        captured = capsys.readouterr()
-        return code, captured.out, captured.err
-
-    return call
 
 
 @pytest.fixture(scope="module")

@@ -5,31 +5,17 @@ from __future__ import annotations
 import csv
 import json
 import re
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from commands import Command
 
 from hourglass import load_model
 from hourglass.interfaces.cli import run
 from hourglass.interfaces.figures import label_map
 from hourglass.interfaces.maps import MOST_LABELS
-
-Command = Callable[..., tuple[int, str, str]]
-
-
-@pytest.fixture
-def hourglass(capsys: pytest.CaptureFixture[str]) -> Command:
-    """Exit code, stdout and stderr of a command line, run in this process."""
-
-    def call(*words: object) -> tuple[int, str, str]:
-        code = run([str(word) for word in words])
-        captured = capsys.readouterr()
-        return code, captured.out, captured.err
-
-    return call
 
 
 @pytest.fixture(scope="module")

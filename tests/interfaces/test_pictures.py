@@ -5,8 +5,6 @@ from __future__ import annotations
 import csv
 import gzip
 import json
-from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +12,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.csv as pa_csv
 import pytest
+from commands import Command
 from PIL import Image
 
 from hourglass.data.samples import Pictures
@@ -26,31 +25,6 @@ from hourglass.interfaces.pictures import file_names, stacked
 
 QUICK = ("--kind", "plain", "--epochs", "40", "--set", "training.learning_rate=0.02", "--set", "detection.folds=2")
 GOOD, BAD = 30, 3
-
-
-@dataclass(frozen=True)
-class Done:
-    code: int
-    out: str
-    err: str
-
-    @property
-    def document(self) -> dict[str, Any]:
-        found: dict[str, Any] = json.loads(self.out)
-        return found
-
-
-Command = Callable[..., Done]
-
-
-@pytest.fixture
-def hourglass(capsys: pytest.CaptureFixture[str]) -> Command:
-    def call(*words: object) -> Done:
-        code = run([str(word) for word in words])
-        captured = capsys.readouterr()
-        return Done(code, captured.out, captured.err)
-
-    return call
 
 
 def ramp(random: np.random.Generator) -> np.ndarray:

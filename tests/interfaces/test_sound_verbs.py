@@ -2,19 +2,14 @@
 
 from __future__ import annotations
 
-import csv
-import io
-import json
 import re
-from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pyarrow as pa
 import pytest
 import soundfile
+from commands import Command
 from PIL import Image
 
 from hourglass import load_model
@@ -26,35 +21,6 @@ from hourglass.interfaces.labels import only
 RATE = 4_000
 TINY = ("--epochs", "2", "--set", "network.channels=2,4", "--set", "format.fft=64", "--quiet")
 MAGNITUDES = ("--kind", "denoising+convolutional", "--latent", "3", "--set", "format.frames=16", *TINY)
-
-
-@dataclass(frozen=True)
-class Done:
-    code: int
-    out: str
-    err: str
-
-    @property
-    def document(self) -> dict[str, Any]:
-        found: dict[str, Any] = json.loads(self.out)
-        return found
-
-    @property
-    def lines(self) -> list[dict[str, str]]:
-        return list(csv.DictReader(io.StringIO(self.out)))
-
-
-Command = Callable[..., Done]
-
-
-@pytest.fixture
-def hourglass(capsys: pytest.CaptureFixture[str]) -> Command:
-    def call(*words: object) -> Done:
-        code = run([str(word) for word in words])
-        captured = capsys.readouterr()
-        return Done(code, captured.out, captured.err)
-
-    return call
 
 
 def beep(pitch: float, frames: int = 1_200) -> np.ndarray:

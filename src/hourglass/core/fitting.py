@@ -93,8 +93,7 @@ class _Material:
 
     @classmethod
     def of(cls, form: Format, packed: Packed, seen: Data | None, noise: Data | None) -> _Material:
-        pack_like = getattr(form, "pack_like", lambda data, places: form.pack(data))  # sound has a scale of its own
-        twins = None if seen is None else pack_like(seen, packed.places).samples
+        twins = None if seen is None else form.pack_like(seen, packed.places).samples
         if twins is not None and len(twins) != len(packed.samples):
             what = f"got {len(twins):,} noisy samples for {len(packed.samples):,} clean ones"
             raise DataError(what, where="seen", how="give the noisy twin of each, as long, and in the same order")

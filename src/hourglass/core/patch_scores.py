@@ -11,6 +11,7 @@ from torch.nn import functional
 
 from hourglass.core.chunks import chunk_rows
 from hourglass.core.model import Autoencoder, split_missing
+from hourglass.core.networks.grids import channels_first
 from hourglass.core.scores import CellScorer
 
 _STAGES = 3
@@ -64,7 +65,7 @@ class PatchScorer(CellScorer):
         trace = network(x)
         sides = x.shape[1:2] if x.dim() == 3 else x.shape[2:]
         # every channel of a place gets its distance
-        cells = _channels_first(_enlarged(self.distances(network, x)[:, None], _STEP, sides)).expand(x.shape).flatten(1)
+        cells = channels_first(_enlarged(self.distances(network, x)[:, None], _STEP, sides)).expand(x.shape).flatten(1)
         there = network.loss.counting(trace.missing, None)
         return cells if there is None else cells * there, network.loss.expectation(trace.output)
 
@@ -125,7 +126,7 @@ def _left_over(network: Autoencoder, x: Tensor) -> Tensor:
     """What the reconstruction left of each patch, 0 where missing: (n, ..., numbers)."""
     trace = network(x)
     left = trace.x - network.loss.expectation(trace.output)
-    left = _channels_first(left if trace.missing is None else left.masked_fill(trace.missing, 0.0))
+    left = channels_first(left if trace.missing is None else left.masked_fill(trace.missing, 0.0))
     before = (_SIDE - _STEP) // 2
     ends = [_STEP * math.ceil(side / _STEP) - side + before for side in left.shape[2:]]
     left = functional.pad(left, [each for end in reversed(ends) for each in (before, end)])
@@ -140,8 +141,3 @@ def _enlarged(maps: Tensor, times: int, sides: torch.Size) -> Tensor:
     mode = "linear" if len(sides) == 1 else "bilinear"
     larger = functional.interpolate(maps, scale_factor=float(times), mode=mode) if times > 1 else maps
     return larger[(slice(None), slice(None), *(slice(side) for side in sides))]
-
-
-def _channels_first(x: Tensor) -> Tensor:
-    """(n, steps, channels) as (n, channels, steps), which undoes itself; pictures have their channels first already."""
-    return x.transpose(1, 2) if x.dim() == 3 else x

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cached_property
-from typing import overload
 
 import numpy as np
+
+from hourglass.data.grid_names import GridNames
 
 
 @dataclass(frozen=True)
@@ -102,8 +103,8 @@ def _fade(length: int, overlap: int) -> np.ndarray:
     return np.asarray(np.minimum(ramp, 1.0).astype(np.float32))
 
 
-class BinNames(Sequence[str]):
-    """The names of a tile's numbers, made when asked for: a tile may have a hundred thousand.
+class BinNames(GridNames):
+    """The names of a tile's numbers: frequency and time.
 
     >>> BinNames(("",), 2, 3, 125.0, 0.01)[5]
     '125 Hz at 0.020 s'
@@ -112,21 +113,8 @@ class BinNames(Sequence[str]):
     def __init__(
         self, parts: tuple[str, ...], bins: int, frames: int, hertz: float, second: float, above: str = ""
     ) -> None:
-        self.parts, self.bins, self.frames = parts, bins, frames
+        super().__init__(parts, bins, frames)
         self.hertz, self.second, self.above = hertz, second, above
 
-    def __len__(self) -> int:
-        return len(self.parts) * self.bins * self.frames
-
-    @overload
-    def __getitem__(self, place: int) -> str: ...
-
-    @overload
-    def __getitem__(self, place: slice) -> list[str]: ...
-
-    def __getitem__(self, place: int | slice) -> str | list[str]:
-        if isinstance(place, slice):
-            return [self[each] for each in range(*place.indices(len(self)))]
-        part, rest = divmod(range(len(self))[place], self.bins * self.frames)
-        row, column = divmod(rest, self.frames)
-        return f"{self.parts[part]}{row * self.hertz:,.0f} Hz{self.above} at {column * self.second:.3f} s"
+    def name(self, part: str, row: int, column: int) -> str:
+        return f"{part}{row * self.hertz:,.0f} Hz{self.above} at {column * self.second:.3f} s"

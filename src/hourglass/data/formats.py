@@ -59,6 +59,10 @@ class Format(ABC):
         """Samples of `data`, scaled. Raises `SchemaError` where its columns or shape differ from those fitted on."""
 
     @abstractmethod
+    def pack_like(self, data: Data, places: Any) -> Packed:
+        """Other takes of the samples packed at `places`, on the scale of those where each has a scale of its own."""
+
+    @abstractmethod
     def rescaled(self, data: Data, chosen: np.ndarray) -> Self:
         """The same format with its scaling learned anew, from those samples of `data` whose positions are `chosen`."""
 

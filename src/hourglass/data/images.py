@@ -179,6 +179,9 @@ class ImageFormat(Format):
                 samples[first:end] = np.moveaxis(place.tiles.cut(pixels, picture), -1, 1)
         return Packed(samples, place, notices, groups=None if place.tiles is None else place.tiles.groups)
 
+    def pack_like(self, data: Data, places: object) -> Packed:
+        return self.pack(data)
+
     def rescaled(self, data: Data, chosen: np.ndarray) -> ImageFormat:
         """The same format, its scale learned from the pictures of the chosen samples only."""
         if self.settings.scaling == "none" or (self.fixed and self.settings.scaling == "unit"):

@@ -5,13 +5,11 @@ One channel is grey, two are grey with transparency, three are RGB, four are RGB
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import overload
-
 import numpy as np
 import torch
 from torch.nn import functional
 
+from hourglass.data.grid_names import GridNames
 from hourglass.errors import SchemaError
 
 _LUMA = np.array([0.299, 0.587, 0.114])
@@ -88,29 +86,12 @@ def as_type(pixels: np.ndarray, kind: np.dtype, times: float = 1.0) -> np.ndarra
     return result
 
 
-class PixelNames(Sequence[str]):
-    """The names of a picture's pixels, made when asked for: a picture may have a hundred thousand.
+class PixelNames(GridNames):
+    """The names of a picture's pixels: row, column, and channel where there are several.
 
     >>> PixelNames(("grey",), 2, 3)[4], PixelNames(("red", "green"), 1, 1)[-1]
     ('pixel (1, 1)', 'pixel (0, 0) green')
     """
 
-    def __init__(self, channels: tuple[str, ...], height: int, width: int) -> None:
-        self.channels, self.height, self.width = channels, height, width
-
-    def __len__(self) -> int:
-        return len(self.channels) * self.height * self.width
-
-    @overload
-    def __getitem__(self, place: int) -> str: ...
-
-    @overload
-    def __getitem__(self, place: slice) -> list[str]: ...
-
-    def __getitem__(self, place: int | slice) -> str | list[str]:
-        if isinstance(place, slice):
-            return [self[each] for each in range(*place.indices(len(self)))]
-        number = range(len(self))[place]
-        channel, pixel = divmod(number, self.height * self.width)
-        row, column = divmod(pixel, self.width)
-        return f"pixel ({row}, {column})" + (f" {self.channels[channel]}" if len(self.channels) > 1 else "")
+    def name(self, part: str, row: int, column: int) -> str:
+        return f"pixel ({row}, {column})" + (f" {part}" if len(self.parts) > 1 else "")

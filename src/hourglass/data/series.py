@@ -134,6 +134,9 @@ class SeriesFormat(Format):
         overlap = np.arange(len(starts)) - np.searchsorted(starts, starts - self.rule.steps, side="right")
         return Packed(_cut(scaled, starts, self.rule.steps), places, notices, int(overlap.max()), ordered=True)
 
+    def pack_like(self, data: Data, places: object) -> Packed:
+        return self.pack(data)
+
     def rescaled(self, data: Data, chosen: np.ndarray) -> SeriesFormat:
         """The same windows, the scale learned from the steps of the chosen ones only."""
         signal = self._signal(data, [])

@@ -19,6 +19,7 @@ from hourglass.data.limits import check_density, check_size, check_sound
 from hourglass.data.opening import opened
 from hourglass.data.riff import sample_bytes
 from hourglass.data.samples import Recordings
+from hourglass.data.times import counted
 from hourglass.errors import DataError, UnreadableError
 
 SOUNDS = {
@@ -105,6 +106,15 @@ def one_recording(array: np.ndarray, rate: int, notices: list[str], path: str) -
     name = os.path.basename(path)
     table = pa.table({"name": [name], "folder": ["."]})
     return Recordings([array], [rate], table, path, tuple(f"{name} {notice}" for notice in notices))
+
+
+def form_words(frames: int, channels: int, rate: int) -> str:
+    """What two takes of the same sound must have in common.
+
+    >>> form_words(8000, 1, 16000)
+    '8,000 frames of 1 channel at 16,000 Hz'
+    """
+    return f"{frames:,} frames of {counted(channels, 'channel')} at {rate:,} Hz"
 
 
 @contextlib.contextmanager

@@ -132,6 +132,9 @@ class TableFormat(Format):
         numbers, places = self._numbers(data, notices)
         return Packed(_assembled(self.columns, self.scaler.scale(numbers), places), notices=notices)
 
+    def pack_like(self, data: Data, places: object) -> Packed:
+        return self.pack(data)
+
     def rescaled(self, data: Data, chosen: np.ndarray) -> TableFormat:
         """The same columns, their scales and baselines learned from the chosen rows only."""
         numbers, places = self._numbers(data, [])

@@ -13,7 +13,7 @@ import numpy as np
 
 from hourglass.data.listing import twins_of
 from hourglass.data.quality import noise_floor, own_snr, segmental_snr, si_sdr
-from hourglass.data.sound import SoundInfo, sound_info
+from hourglass.data.sound import form_words, sound_info
 from hourglass.errors import DataError
 from hourglass.interfaces.sounds import SoundFiles, first_minute, sound_files
 from hourglass.interfaces.spectral_gate import gated
@@ -199,12 +199,9 @@ def _check_alike(noisy: str, clean: str) -> None:
         return
     twin = sound_info(clean)
     if (given.frames, given.rate, given.channels) != (twin.frames, twin.rate, twin.channels):
-        what = f"has {_form(twin)}, and its noisy twin {_form(given)}"
+        ours, theirs = (form_words(each.frames, each.channels, each.rate) for each in (twin, given))
+        what = f"has {ours}, and its noisy twin {theirs}"
         raise DataError(what, where=clean, how="cut or convert them so that they match to the sample")
-
-
-def _form(info: SoundInfo) -> str:
-    return f"{info.frames:,} frames of {counted(info.channels, 'channel')} at {info.rate:,} Hz"
 
 
 def measured(pairs: Sequence[Pair]) -> Gains:

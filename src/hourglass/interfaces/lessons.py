@@ -17,9 +17,9 @@ from hourglass.data.files import read
 from hourglass.data.formats import Data
 from hourglass.data.listing import twins_of
 from hourglass.data.samples import Pictures, Recordings
+from hourglass.data.sound import form_words
 from hourglass.data.soundscapes import noise_and_calls, speeds
 from hourglass.data.synthesis import NOISES
-from hourglass.data.times import counted
 from hourglass.errors import DataError, UsageError
 from hourglass.interfaces.options import Denoise, Detect, Fit, Learning
 from hourglass.settings import did_you_mean
@@ -160,7 +160,7 @@ def _form(data: Recordings | Pictures, row: int) -> str:
     shape = data.arrays[row].shape
     if isinstance(data, Pictures):
         return f"{' x '.join(map(str, shape))} pixels"
-    return f"{shape[0]:,} frames of {counted(shape[1], 'channel')} at {data.rates[row]:,} Hz"
+    return form_words(shape[0], shape[1], data.rates[row])
 
 
 def _shape(data: Data) -> str:

@@ -12,6 +12,7 @@ import numpy as np
 from hourglass.core.checkpoints import load_model
 from hourglass.core.streams import Stream, audio_format
 from hourglass.data.sound_writing import as_integers
+from hourglass.data.times import counted
 from hourglass.errors import UsageError
 from hourglass.interfaces.learning import Listener
 from hourglass.interfaces.operations import model_path
@@ -32,7 +33,7 @@ def denoise_pipe(request: Denoise, listener: Listener) -> None:
     rate, channels, bits = request.rate or audio_format(model).rate, request.channels or 1, request.bits or "16"
     stream = Stream(model, rate, channels)
     listener.note(
-        f"raw sound of {rate:,} Hz, {channels} channel{'s' * (channels > 1)}, {bits} bits, little-endian; "
+        f"raw sound of {rate:,} Hz, {counted(channels, 'channel')}, {bits} bits, little-endian; "
         f"it comes out {stream.latency:.2f} s after it went in, or a little more"
     )
     for block in _blocks(channels, bits, listener):

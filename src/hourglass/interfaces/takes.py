@@ -11,7 +11,7 @@ from functools import cached_property
 import numpy as np
 
 from hourglass.data.sound_writing import as_integers
-from hourglass.data.spectrogram import Transform, resampled, usual_fft
+from hourglass.data.spectrogram import resampled, usual_transform
 from hourglass.interfaces.drawing import heat_map
 from hourglass.interfaces.page import Take
 
@@ -39,8 +39,7 @@ class Version:
     @cached_property
     def magnitudes(self) -> np.ndarray:
         """Its spectrogram (bins, frames)."""
-        fft = usual_fft(self.rate)
-        return np.asarray(np.abs(Transform(fft, fft // 4).forward(self.signal)))
+        return np.asarray(np.abs(usual_transform(self.rate).forward(self.signal)))
 
 
 def loudest_stretch(signal: np.ndarray, rate: int) -> slice:
