@@ -23,6 +23,7 @@ from measures import (
     noisy_pictures,
     oddities,
     reconstruction,
+    sound_costs,
     sounds,
     sparse,
 )
@@ -36,6 +37,7 @@ MEASURES = {
     **defects.MEASURES,
     **compression.MEASURES,
     **sounds.MEASURES,
+    **sound_costs.MEASURES,
     **noisy_pictures.MEASURES,
 }
 NAME, COMMAND = "systems", "python benchmarks/systems.py"

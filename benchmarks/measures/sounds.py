@@ -8,6 +8,7 @@ mixed in; wind, a hydrophone and S4A's nights and mornings are never heard. All 
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterator, Sequence
 from functools import cache
 from pathlib import Path
@@ -103,19 +104,27 @@ def mixtures(
     return found
 
 
-@cache
 def trained(fast: bool, source: str = "clean") -> AudioAutoencoder:
     """The default model for sound, fitted to clean calls with recorded noise, or to noisy recordings alone."""
+    return timed(fast, source)[0]
+
+
+@cache
+def timed(fast: bool, source: str) -> tuple[AudioAutoencoder, float]:
+    """The model of `trained`, and the seconds that fitting it took."""
     model = AudioAutoencoder(seed=0, epochs=1 if fast else None)
     factors = () if fast else SPEEDS
     if source == "noisy":
         noisy = [pair[0] for pairs in mixtures(calls(False, fast), HEARD, False, 5.0, seed=7) for pair in pairs[::4]]
         found, heard, _ = noise_and_calls(recordings(noisy))
-        return model.fit(speeds(found, factors), noise=heard)
-    kinds = [*CALLS] * (1 if fast else 10)
-    made = [call_clip(kind, 2.0, RATE, np.random.default_rng(seed)) for seed, kind in enumerate(kinds)]
-    heard = recordings([noise(name, False)[: 20 * RATE if fast else None] for name in HEARD])
-    return model.fit(speeds(recordings([*calls(False, fast), *made]), factors), noise=heard)
+        told = speeds(found, factors)
+    else:
+        kinds = [*CALLS] * (1 if fast else 10)
+        made = [call_clip(kind, 2.0, RATE, np.random.default_rng(seed)) for seed, kind in enumerate(kinds)]
+        heard = recordings([noise(name, False)[: 20 * RATE if fast else None] for name in HEARD])
+        told = speeds(recordings([*calls(False, fast), *made]), factors)
+    start = time.perf_counter()
+    return model.fit(told, noise=heard), time.perf_counter() - start
 
 
 def cleaner(model: AudioAutoencoder) -> Clean:

@@ -10,7 +10,7 @@ This module imports neither torch nor scikit-learn.
 Traceback (most recent call last):
     ...
 hourglass.errors.UsageError: training.epochs: got 0, wanted at least 1
-hint: epochs: passes over the training rows (default: enough for about 1,500 steps)
+hint: epochs: passes over the training rows (default: enough for so many `steps`)
 """
 
 from __future__ import annotations
@@ -117,8 +117,9 @@ class Training(Settings):
 
     name: ClassVar[str] = "training"
 
-    epochs: int | None = option(None, "passes over the training rows (default: enough for about 1,500 steps)", low=1)
+    epochs: int | None = option(None, "passes over the training rows (default: enough for so many `steps`)", low=1)
     batch_size: int | None = option(None, "rows a step (default: by the number of rows, 16 to 256)", low=1)
+    steps: int = option(1_500, "steps that training takes at least, in 10 epochs or more, where none are given", low=1)
     learning_rate: float = option(2e-3, "the largest step size of the schedule", low=0)
     schedule: str = option(
         "one-cycle", "how the step size moves over training", choices=("one-cycle", "cosine", "constant")

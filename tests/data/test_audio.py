@@ -48,7 +48,7 @@ def there_and_back(data: Data, **options: Any) -> tuple[AudioFormat, Packed, Any
 def test_a_recording_comes_back_as_it_was(view: str, frames: int) -> None:
     given = call(frames, channels=2)
     form, packed, back = there_and_back(recordings(given, call(300)), view=view)
-    assert packed.samples.shape[1:] == form.layout.shape == {"complex": (2, 128, 128), "magnitude": (1, 64, 64)}[view]
+    assert packed.samples.shape[1:] == form.layout.shape == {"complex": (2, 128, 512), "magnitude": (1, 64, 64)}[view]
     assert packed.samples.dtype == back.arrays[0].dtype == np.float32
     assert back.arrays[0].shape == given.shape
     # two samples are a click, which reaches up to the bin that is left out
@@ -194,7 +194,7 @@ def test_of_a_single_recording_the_tiles_are_judged() -> None:
     assert packed.groups is None
     assert packed.overlap == 3  # two channels, of the tile before, this one, and the tile after
     rows = form.rows(np.arange(len(packed.samples)), packed.places)
-    assert rows.index[1].as_py() == "calls/0.wav, 0.00 s to 1.02 s, channel 2"
+    assert rows.index[1].as_py() == "calls/0.wav, 0.00 s to 2.50 s, channel 2"
     assert len(rows.score) == len(packed.samples)
     assert len(back) == 1
     assert form.pack(recordings(call(500), call(500))).row_count == 2
@@ -298,9 +298,9 @@ def test_without_places_samples_stay_tiles_in_units() -> None:
 
 def test_names_of_numbers() -> None:
     names = AudioSettings(view="complex", rate=8_000).fit(recordings(call(500))).cell_names()
-    assert len(names) == 2 * 128 * 128
-    assert names[129] == "real part at 31 Hz at 0.008 s"
-    assert names[-1] == "imaginary part at 3,969 Hz at 1.016 s"
+    assert len(names) == 2 * 128 * 512
+    assert names[513] == "real part at 31 Hz at 0.008 s"
+    assert names[-1] == "imaginary part at 3,969 Hz at 4.088 s"
     assert names[:2] == ["real part at 0 Hz at 0.000 s", "real part at 0 Hz at 0.008 s"]
     cut = AudioSettings(rate=8_000).fit(recordings(call(500))).cell_names()
     assert cut[64] == "31 Hz above its lowest at 0.000 s"

@@ -68,11 +68,11 @@ KINDS: dict[str, dict[str, Any]] = {
     "noise2void": {"corruption": BlindSpots(), "network": UNet(head="values")},
     "mask": {
         "format": AudioSettings(view="complex"),
-        "network": UNet(channels=(16, 24, 48), fold=2, head="mask"),
+        "network": UNet(channels=(24, 32, 48), fold=4, head="mask"),
         "corruption": Noise(),
         "loss": Spectral(),
         "penalties": (SignalDistortion(),),
-        "training": Training(batch_size=16),  # a step on a tile of sound costs what one on hundreds of rows does
+        "training": Training(batch_size=4, steps=3_500),  # a tile of sound costs what hundreds of rows do
     },
     "transformer": {"network": PatchTransformer()},
     "masked-patches": {"corruption": HiddenPatches(), "network": PatchTransformer()},

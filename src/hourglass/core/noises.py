@@ -21,8 +21,12 @@ _TWO = 0.3
 _SOMETIMES = 0.3
 """Share of made noises that come and go, that hum, or that patter."""
 _WAVES = 4
-_EQUALISER, _SWELL = 3.0, 5.0
+_EQUALISER, _SWELL = 5.0, 5.0
 """Standard deviation, in dB, of a random gain over frequency, and of one over time."""
+_STEEPEST = 2.0
+"""Made noise falls with at most this power of the frequency, as that of wind in a microphone does (40 dB a decade)."""
+_FASTEST = 6
+"""Noise swells once in a tile to 2 ** this many times, and anything between."""
 _HARMONICS = 6
 _DROPS = 0.05
 
@@ -39,7 +43,7 @@ class Noise(Corruption):
     name = "noise"
     low: float = option(-5.0, "smallest signal-to-noise ratio, in dB")
     high: float = option(20.0, "largest signal-to-noise ratio, in dB")
-    made: float = option(0.3, "share of samples with made noise (all, where no recorded noise is given)", low=0, high=1)
+    made: float = option(0.5, "share of samples with made noise (all, where no recorded noise is given)", low=0, high=1)
     plain: float = option(0.1, "share of samples left as they are", low=0, high=1)
 
     def build(self, layout: Layout) -> Corrupt:
@@ -104,11 +108,13 @@ def centred(noise: Tensor) -> Tensor:
 def spectral_noise(x: Tensor, generator: torch.Generator | None) -> Tensor:
     """Made noise for complex spectrograms (n, 2, bins, frames), in their shape, of any power.
 
-    Its power falls with frequency by a random exponent from 0 (white) over 1 (pink) to 2 (brown), within a random band
-    in half of them. Some swell and fade, some hum at multiples of a low frequency, some patter like drops of rain.
+    Its power falls with frequency by a random exponent from 0 (white) over 1 (pink) and 2 (brown) to 4, within a random
+    band in half of them. Some swell and fade, as a whole or in a band, some hum at multiples of a low frequency, some
+    patter like drops of rain.
     """
     noise = normal_like(x, generator) * spectrum(x, generator)
     noise = noise * torch.where(_some(x, generator), swell(x, generator), 1.0)
+    noise = noise * torch.where(_some(x, generator), swell(x, generator) ** band(x, generator), 1.0)
     noise = noise + hum(x, generator) * _some(x, generator)
     return noise + normal_like(x, generator) * patter(x, generator) * _some(x, generator)
 
@@ -117,7 +123,7 @@ def spectrum(x: Tensor, generator: torch.Generator | None) -> Tensor:
     """Gains over frequency of a coloured noise, about 1. Shape (n, 1, bins, 1)."""
     exponent, width, start, limited = _uniform(4, x, generator)
     place = _places(x, 2) + 1 / x.shape[2]
-    gain: Tensor = place ** (-exponent)
+    gain: Tensor = place ** (-_STEEPEST * exponent)
     gain = gain * gain.square().mean(2, keepdim=True).rsqrt()
     low = start * (1 - width)
     outside = (limited < 0.5) & ((place < low) | (place > low + width + 2 / x.shape[2]))
@@ -125,13 +131,31 @@ def spectrum(x: Tensor, generator: torch.Generator | None) -> Tensor:
 
 
 def equaliser(x: Tensor, generator: torch.Generator | None) -> Tensor:
-    """Gains that change smoothly over frequency, mostly within 6 dB. Shape (n, 1, bins, 1)."""
+    """Gains that change smoothly over frequency, mostly within 10 dB. Shape (n, 1, bins, 1)."""
     return _wave(x, 2, _EQUALISER, generator)
 
 
 def swell(x: Tensor, generator: torch.Generator | None) -> Tensor:
-    """Gains that change smoothly over time, mostly within 10 dB. Shape (n, 1, 1, frames)."""
-    return _wave(x, 3, _SWELL, generator)
+    """Gains over time, mostly within 10 dB: slow in some samples, as fast as gusts and splashes in others.
+
+    Shape (n, 1, 1, frames).
+    """
+    frames = torch.arange(x.shape[3], device=x.device)
+    speed = 2 ** (_FASTEST * _uniform(1, x, generator)[0])
+    place = frames * speed / x.shape[3]
+    heights = torch.randn(len(x), 1, 1, 2**_FASTEST + 2, generator=generator, device=x.device)
+    before = place.long()
+    height, following = heights.gather(3, before), heights.gather(3, before + 1)
+    turn = (1 - (math.pi * (place - before)).cos()) / 2
+    gains: Tensor = 10 ** (_SWELL / 20 * (height + turn * (following - height)))
+    return gains
+
+
+def band(x: Tensor, generator: torch.Generator | None) -> Tensor:
+    """How much each frequency is part of a random band, 0 to 1 with soft edges. Shape (n, 1, bins, 1)."""
+    middle, width = _uniform(2, x, generator)
+    distance: Tensor = (_places(x, 2) - middle) / (0.05 + 0.3 * width)
+    return (-distance.square()).exp()
 
 
 def hum(x: Tensor, generator: torch.Generator | None) -> Tensor:

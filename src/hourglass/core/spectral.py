@@ -73,7 +73,7 @@ class SignalDistortion(Penalty):
     """
 
     name = "si-sdr"
-    weight: float = option(0.01, "what a dB costs", low=0)
+    weight: float = option(0.05, "what a dB costs", low=0)
 
     def build(self, code: int, cells: int) -> nn.Module:
         return Term(self.name, self.weight, lambda model, trace, generator: _distortion(model, trace))

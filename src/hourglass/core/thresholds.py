@@ -7,6 +7,7 @@ from statistics import NormalDist
 
 import numpy as np
 
+from hourglass.data.times import counted
 from hourglass.errors import DataError, UsageError
 from hourglass.settings import did_you_mean
 
@@ -45,7 +46,7 @@ def conformal(calibration: np.ndarray, rate: float) -> Threshold:
     if rank >= 1:
         return Threshold(value, rate)
     reachable = 1 / (count + 1)
-    cannot = f"{count} calibration rows cannot promise a false-alarm rate of {rate:g}"
+    cannot = f"{counted(count, 'calibration row')} cannot promise a false-alarm rate of {rate:g}"
     notice = f"{cannot}; the smallest they can is {reachable:.2g}"
     return Threshold(value, reachable, notice)
 

@@ -26,7 +26,6 @@ Samples = Tensor | tuple[Tensor, ...]
 """What is trained on: a tensor (n, ...), or several of equal length that go together, such as inputs and targets."""
 
 _VALIDATION_SEED = 20_240_229
-_STEPS = 1_500
 _SMALL_STEP = 2**22
 """Products (batch size times weights) below which a step runs on one thread."""
 
@@ -91,7 +90,7 @@ def train(
     run = _Run(model, samples, settings, held_out)
     start = time.perf_counter()
     try:
-        with _threads_for(run.history.batch_size * sum(weight.numel() for weight in model.parameters())):
+        with _threads_for(model, run.history.batch_size):
             for epoch in range(1, run.history.epochs + 1):
                 if not run.epoch(epoch):
                     break
@@ -107,10 +106,12 @@ def train(
 
 
 @contextmanager
-def _threads_for(products: int) -> Iterator[None]:
+def _threads_for(model: Trainable, batch_size: int) -> Iterator[None]:
     """One thread for small steps, where waking the others costs more than they do; the caller's number is put back."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1 if products < _SMALL_STEP else before)
+    before, weights = torch.get_num_threads(), list(model.parameters())
+    small = batch_size * sum(weight.numel() for weight in weights) < _SMALL_STEP
+    convolves = any(weight.dim() > 2 for weight in weights)  # each weight at every place: never a small step
+    torch.set_num_threads(1 if small and not convolves else before)
     try:
         yield
     finally:
@@ -126,7 +127,7 @@ class _Run:
         self.held_out = held_out if held_out is not None and len(_columns(held_out)[0]) else None
         batch_size = min(settings.batch_size or default_batch_size(self.rows), self.rows)
         self.batches = math.ceil(self.rows / batch_size)
-        epochs = settings.epochs or max(10, math.ceil(_STEPS / self.batches))
+        epochs = settings.epochs or max(10, math.ceil(settings.steps / self.batches))
         self.history = History(epochs=epochs, batch_size=batch_size)
         self.patience = settings.patience if settings.patience is not None else max(10, epochs // 5)
         self.generator = torch.Generator(self.device).manual_seed(settings.seed)

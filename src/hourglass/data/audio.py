@@ -34,7 +34,7 @@ USUAL_RATE = 16_000
 """Frames a second of recordings that do not say theirs."""
 RANGE = 80.0
 """Decibels from the quietest magnitude that is told from silence (0) to the loudest of a recording (1)."""
-_WIDTHS = {MAGNITUDE: 64, COMPLEX: 128}
+_WIDTHS = {MAGNITUDE: 64, COMPLEX: 512}
 _PARTS = {MAGNITUDE: ("",), COMPLEX: ("real part at ", "imaginary part at ")}
 
 
@@ -52,7 +52,7 @@ class AudioSettings(FormatSettings):
     )
     fft: int | None = option(None, "frames that a spectrum is taken of, an even power of 2 (default: of 23 ms)", low=8)
     bins: int | None = option(None, "height of a tile in bins of frequency (default: 64; complex: all)", low=1)
-    frames: int | None = option(None, "width of a tile in spectra (default: 64; complex: 128)", low=1)
+    frames: int | None = option(None, "width of a tile in spectra (default: 64; complex: 512)", low=1)
     overlap: float = option(0.25, "share that neighbouring tiles have in common, at least", low=0, high=0.9)
     columns: tuple[str, ...] | None = option(None, "a table's columns of samples (default: every column of numbers)")
     ignore: tuple[str, ...] | None = option(None, "columns of a table to leave out, such as a label")

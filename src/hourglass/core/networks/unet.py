@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from torch.nn.modules.conv import _ConvNd
 
 from hourglass.core.networks.activations import ACTIVATIONS, activation
+from hourglass.core.networks.floors import NoiseFloors
 from hourglass.core.networks.grids import CONVOLUTION, POOL, TRANSPOSED, Grid, channels_first, with_mask
 from hourglass.core.networks.network import Network
 from hourglass.core.networks.weights import initialised
@@ -18,11 +19,6 @@ from hourglass.data.samples import Layout
 from hourglass.errors import UsageError
 from hourglass.settings import option
 
-_SILENT = 1e-5
-"""Power of a bin that counts as silence: 50 dB below a recording's own level, which is 1."""
-_SPREAD = 3.0
-"""About the standard deviation of a recording's log-powers, in nats."""
-_DESCRIPTIONS = 3
 _SMALL = 0.01
 
 
@@ -60,16 +56,18 @@ class UNet(Network):
             what = f"a mask is for complex spectrograms, and samples of shape {layout.shape} are none"
             how = "add --set network.head=residual, or for sound --set format.view=complex"
             raise UsageError(what, where="network.head", how=how)
-        numbers, outputs = (_DESCRIPTIONS, 1) if self.head == "mask" else (grid.inputs, grid.inputs)
-        numbers, widest = numbers + grid.inputs * told, grid.channels[-1]
+        heard = NoiseFloors(self.kernel) if self.head == "mask" else None
+        shown, outputs = (heard.numbers, 1) if heard else (grid.inputs, grid.inputs)
+        numbers, widest = shown + grid.inputs * told, grid.channels[-1]
         folded = numbers if self.fold == 1 else grid.channels[0]
         first = nn.Identity() if self.fold == 1 else self._folding(grid, numbers, folded)
         down = nn.ModuleList(self._stage(grid, *each) for each in pairwise([folded, *grid.channels]))
         up = [self._stage(grid, below + own, own) for below, own in pairwise([widest, *reversed(grid.channels)])]
         last = TRANSPOSED[grid.dimensions](grid.channels[0], outputs, self.fold, self.fold)
         bottom, inward = self._stage(grid, widest, widest), nn.Linear(widest, hidden)
-        encoder = _Encoder(self.head, first, down, bottom, inward, grid, told)
-        return encoder, _Decoder(self.head, nn.Linear(code, widest), nn.ModuleList(up), last, grid)
+        encoder = _Encoder(heard, first, down, bottom, inward, grid, told)
+        direct = heard.first_mask() if heard else None
+        return encoder, _Decoder(self.head, nn.Linear(code, widest), nn.ModuleList(up), last, direct, grid)
 
     def code_size(self, layout: Layout) -> int | None:
         return None
@@ -90,7 +88,7 @@ class UNet(Network):
 class _Encoder(nn.Module):
     def __init__(
         self,
-        head: str,
+        heard: NoiseFloors | None,
         first: nn.Module,
         stages: nn.ModuleList,
         bottom: nn.Module,
@@ -99,7 +97,7 @@ class _Encoder(nn.Module):
         told: bool,
     ) -> None:
         super().__init__()
-        self.describe, self.first = described if head == "mask" else channels_first, first
+        self.describe, self.first = heard or channels_first, first
         self.stages, self.bottom, self.inward, self.grid, self.told = stages, bottom, inward, grid, told
         self.halve = POOL[grid.dimensions](2)
 
@@ -107,9 +105,12 @@ class _Encoder(nn.Module):
         return self.with_skips(seen, mask)[0]
 
     def with_skips(self, seen: Tensor, mask: Tensor | None) -> tuple[Tensor, tuple[Tensor, ...]]:
-        """What the bottleneck is given, and what goes past it: each stage's map, the last one, and what was seen."""
-        x = self.describe(seen)
-        x = self.grid.padded(with_mask(x, seen, mask) if self.told else x)
+        """What the bottleneck is given, and what goes past it.
+
+        That is each stage's map, the last one, what the network was shown of the sample, and what was seen of it.
+        """
+        shown = self.describe(seen)
+        x = self.grid.padded(with_mask(shown, seen, mask) if self.told else shown)
         if x.dim() == 4:  # of few channels, convolutions are a third faster so
             x = x.contiguous(memory_format=torch.channels_last)
         x, maps = self.first(x), []
@@ -118,23 +119,34 @@ class _Encoder(nn.Module):
             x = self.halve(maps[-1])
         x = self.bottom(x)
         means = self.grid.cut(x, self.grid.shrinking).flatten(2).mean(2)
-        return self.inward(means), (*maps, x, seen)
+        return self.inward(means), (*maps, x, shown, seen)
 
 
 class _Decoder(nn.Module):
-    def __init__(self, head: str, outward: nn.Linear, stages: nn.ModuleList, last: _ConvNd, grid: Grid) -> None:
+    def __init__(
+        self,
+        head: str,
+        outward: nn.Linear,
+        stages: nn.ModuleList,
+        last: _ConvNd,
+        direct: nn.Module | None,
+        grid: Grid,
+    ) -> None:
         super().__init__()
-        # small: training starts without a code, and at nothing, at what was seen, or at half of it
+        self.direct = direct
+        # small: training starts without a code, and at nothing, at what was seen, or at the first mask
         self.outward, self.last = initialised(outward, "normal", _SMALL), initialised(last, "normal", _SMALL)
         self.stages, self.grid, self.give = stages, grid, _HEADS[head]
         self.enlarge = nn.Upsample(scale_factor=2)
 
     def forward(self, code: Tensor, *skips: Tensor) -> Tensor:
-        *maps, x, seen = skips
+        *maps, x, shown, seen = skips
         x = x + self.outward(code)[(..., *[None] * self.grid.dimensions)]
         for stage, past in zip(self.stages, reversed(maps), strict=True):
             x = stage(torch.cat([self.enlarge(x), past], dim=1))
-        return self.give(channels_first(self.grid.cut(self.last(x))), seen)
+        values = self.grid.cut(self.last(x))
+        values = values if self.direct is None else values + self.direct(shown)
+        return self.give(channels_first(values), seen)
 
 
 _HEADS: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
@@ -142,20 +154,3 @@ _HEADS: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
     "residual": lambda values, seen: seen + values,
     "mask": lambda values, seen: values.sigmoid() * seen,
 }
-
-
-def described(spectrogram: Tensor) -> Tensor:
-    """What a mask is made from: three numbers for each bin of complex spectrograms (n, 2, bins, frames).
-
-    Its log-power against the sample's mean, so that nothing depends on the level; against that of its frequency over
-    time, where a steady noise is the same in all of them; and its frequency, from -1 to 1. Silence is no part of the
-    means, or what is around a gap would look louder for it. Shape (n, 3, bins, frames).
-    """
-    power = spectrogram.square().sum(1, keepdim=True)
-    heard, level = power / (power + _SILENT), (power + _SILENT).log() / _SPREAD
-
-    def mean(*sides: int) -> Tensor:
-        return (heard * level).sum(sides, keepdim=True) / heard.sum(sides, keepdim=True).clamp(min=_SILENT)
-
-    place = torch.linspace(-1, 1, level.shape[2], device=level.device)[:, None].expand_as(level)
-    return torch.cat([level - mean(2, 3), level - mean(3), place], dim=1)
