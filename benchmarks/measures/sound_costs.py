@@ -23,7 +23,7 @@ def costs(fast: bool) -> Measure:
     """Training of the default model, then `hourglass denoise` on files: ten minutes of mono, an hour of stereo."""
     model, training = timed(fast, "clean")
     with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder) / "calls.hourglass"
+        path = Path(folder) / "calls.safetensors"
         model.save(path)
         minutes = (0.5, 1.0) if fast else (10, 60)
         mono, _ = _denoised(path, RATE, 1, minutes[0])

@@ -177,7 +177,7 @@ def test_another_kind_learns_from_recordings_as_they_are() -> None:
 def test_a_fit_to_recordings_with_noise_says_what_it_learned_from(tmp_path: Path) -> None:
     model, _ = learn(fit(noise=("white",), **QUICK), recordings("1.wav", "2.wav"), Nobody())
     assert model.experiment.kind == "mask"
-    assert model.experiment.training.batch_size == 8
+    assert model.experiment.training.batch_size == 4
     assert "pairs" not in model.card
 
 

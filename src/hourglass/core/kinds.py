@@ -72,7 +72,7 @@ KINDS: dict[str, dict[str, Any]] = {
         "corruption": Noise(),
         "loss": Spectral(),
         "penalties": (SignalDistortion(),),
-        "training": Training(batch_size=4, steps=3_500),  # a tile of sound costs what hundreds of rows do
+        "training": Training(batch_size=4, steps=2_500),  # a tile of sound costs what hundreds of rows do
     },
     "transformer": {"network": PatchTransformer()},
     "masked-patches": {"corruption": HiddenPatches(), "network": PatchTransformer()},

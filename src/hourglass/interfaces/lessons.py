@@ -12,6 +12,7 @@ import numpy as np
 import pyarrow as pa
 
 from hourglass.core.kinds import Experiment
+from hourglass.data.clearing import cleared
 from hourglass.data.excerpts import excerpts
 from hourglass.data.files import read
 from hourglass.data.formats import Data
@@ -90,7 +91,8 @@ def _mixed(words: Sequence[str], plan: Experiment, data: Data) -> Lesson:
             raise UsageError(f"got {len(words)} times noise, wanted one file or folder", where="--noise")
         return Lesson(data, noise=read(words[0]))
     noise = _joined([_noise(word, data, plan.training.seed) for word in _words(words)])
-    return Lesson(speeds(excerpts(data), _SPEEDS), noise=excerpts(noise))
+    calls, notices = cleared(excerpts(data))
+    return Lesson(speeds(calls, _SPEEDS), noise=excerpts(noise), notices=notices)
 
 
 def _words(given: Sequence[str]) -> list[str]:

@@ -91,6 +91,13 @@ class _Decoder(nn.Module):
         return self.stack(code).unflatten(1, self.shape)  # type: ignore[no-any-return]
 
 
+def layers_of(half: nn.Module) -> list[nn.Module] | None:
+    """The layers that an encoder or a decoder is the mere sequence of; None where it is more, as one that is told."""
+    if isinstance(half, _Decoder) or (isinstance(half, _Encoder) and not half.told):
+        return list(half.stack)
+    return None
+
+
 class _UnitNorm(nn.Linear):
     """A layer whose columns are divided by their lengths: an atom's size is left to its unit (Gao et al. 2024)."""
 
