@@ -1,8 +1,10 @@
-"""Calls to learn from that carry noise of their own, made clearer first: a model gives back what it was told is clean."""
+"""Calls with noise of their own, made clearer before they are learned: a model keeps what it was told is clean."""
 
 from __future__ import annotations
 
 import dataclasses
+
+import numpy as np
 
 from hourglass.data.quality import own_snr
 from hourglass.data.samples import Recordings
@@ -16,17 +18,21 @@ CLEAR = 20.0
 def cleared(recordings: Recordings, least: float = CLEAR) -> tuple[Recordings, list[str]]:
     """Recordings as targets, and what is to be said of them: those with noise of their own go through `wiener`.
 
-    A recording of several channels is as clear as its noisiest. Silence, and what is too short to tell, is left as is.
+    A recording of several channels is as clear as its noisiest; silence is left as it is.
     """
     arrays, noisy = list(recordings.arrays), []
     for row, (sound, rate) in enumerate(zip(recordings.arrays, recordings.rates, strict=True)):
-        if min(own_snr(channel, rate) for channel in sound.T) < least:
+        if _is_noisy(sound, rate, least):
             arrays[row] = wiener(sound, rate)
             noisy.append(recordings.where(row))
     if not noisy:
         return recordings, []
     which = f"{len(noisy):,} of {counted(len(arrays), 'recording')} (the first: {noisy[0]})"
     notice = (
-        f"{which} carry noise of their own, less than {least:g} dB below the calls: filtered before they are learned"
+        f"filtered first, since their own noise is less than {least:g} dB below the calls: {which}"
     )
     return dataclasses.replace(recordings, arrays=arrays), [notice]
+
+
+def _is_noisy(sound: np.ndarray, rate: int, least: float) -> bool:
+    return any(np.ptp(channel) > 0 and own_snr(channel, rate) < least for channel in sound.T)
