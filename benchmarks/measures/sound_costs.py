@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import resource
 import subprocess
 import sys
 import tempfile
@@ -13,34 +12,40 @@ import numpy as np
 import soundfile
 import torch
 
+from hourglass import AudioAutoencoder
 from measures import Measure
-from measures.sounds import HEARD, RATE, calls, noise, timed
+from measures.sounds import HEARD, RATE, calls, noise, recordings, timed
 
 HIGH_RATE = 48_000
 
 
-def costs(fast: bool) -> Measure:
-    """Training of the default model, then `hourglass denoise` on files: ten minutes of mono, an hour of stereo."""
-    model, training = timed(fast, "clean")
+def training(fast: bool) -> Measure:
+    """Training of the default model."""
+    minutes = timed(fast, "clean")[1] / 60
+    line = f"{torch.get_num_threads()} threads: {minutes:.1f} min to train the default model for sound"
+    return Measure((), "", line, "at most 25 min", minutes <= 25, {"minutes": minutes})
+
+
+def denoising(fast: bool) -> Measure:
+    """`hourglass denoise` on ten minutes of mono and an hour of stereo; what the model has learned does not matter."""
+    model = AudioAutoencoder(seed=0, epochs=1).fit(recordings(calls(False, True)))
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "calls.safetensors"
         model.save(path)
         minutes = (0.5, 1.0) if fast else (10, 60)
         mono, _ = _denoised(path, RATE, 1, minutes[0])
         stereo, memory = _denoised(path, HIGH_RATE, 2, minutes[1])
-    threads = torch.get_num_threads()
     line = (
-        f"{threads} threads: {training / 60:.1f} min to train; `denoise` on {minutes[0]:g} min of {RATE:,} Hz mono "
-        f"{mono:.0f} times as fast as it plays, on {minutes[1]:g} min of {HIGH_RATE:,} Hz stereo {stereo:.0f} times, "
-        f"{memory:.0f} MiB at the most"
+        f"{torch.get_num_threads()} threads: `denoise` on {minutes[0]:g} min of {RATE:,} Hz mono {mono:.0f} times as "
+        f"fast as it plays, on {minutes[1]:g} min of {HIGH_RATE:,} Hz stereo {stereo:.0f} times, {memory:.0f} MiB"
     )
-    wanted = "training within 25 min, 20 times as fast as it plays, under 1 GiB"
-    values = {"training": training, "mono": mono, "stereo": stereo, "memory": memory}
-    return Measure((), "", line, wanted, training <= 1500 and min(mono, stereo) >= 20 and memory < 1024, values)
+    reached = min(mono, stereo) >= 20 and memory < 1024
+    values = {"mono": mono, "stereo": stereo, "memory": memory}
+    return Measure((), "", line, "20 times as fast as it plays, under 1 GiB", reached, values)
 
 
 def _denoised(model: Path, rate: int, channels: int, minutes: float) -> tuple[float, float]:
-    """How many times faster than it plays the command denoises a file, and its largest memory in MiB so far."""
+    """How many times faster than it plays the command denoises a file, and its largest memory in MiB."""
     source, result = model.with_name("noisy.wav"), model.with_name("clean.wav")
     sound = np.concatenate([*calls(True, False), *(noise(name, True) for name in HEARD)])
     step = np.column_stack([np.roll(sound, channel * RATE) for channel in range(channels)]).astype(np.float32) / 4
@@ -51,11 +56,23 @@ def _denoised(model: Path, rate: int, channels: int, minutes: float) -> tuple[fl
             left -= min(left, len(step))
     start = time.perf_counter()
     words = [str(Path(sys.executable).with_name("hourglass")), "denoise", str(model), str(source), "-o", str(result)]
-    subprocess.run(words, check=True, capture_output=True)
+    with subprocess.Popen(words, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as process:
+        memory = _peak(process)
     seconds = time.perf_counter() - start
-    memory = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 1024
+    if process.returncode:
+        raise SystemExit(f"hourglass denoise ended with {process.returncode}")
     result.unlink()
     return minutes * 60 / seconds, memory
 
 
-MEASURES = {"sound-costs": costs}
+def _peak(process: subprocess.Popen[bytes]) -> float:
+    """The largest memory of a process in MiB, once it has ended (what `getrusage` gives counts this process too)."""
+    status, peak = Path(f"/proc/{process.pid}/status"), 0
+    while process.poll() is None:
+        found = [int(line.split()[1]) for line in status.read_text().splitlines() if line.startswith("VmHWM")]
+        peak = max(peak, *found, 0)
+        time.sleep(0.05)
+    return peak / 1024
+
+
+MEASURES = {"sound-training": training, "sound-denoising": denoising}

@@ -46,7 +46,7 @@ class Plain(Bottleneck):
     dropout: float = option(0.0, "share of code numbers dropped while training", low=0, high=0.95)
 
     def build(self, size: int, cells: int) -> nn.Module:
-        return _PlainCode(activation(self.activation), nn.Dropout(self.dropout))
+        return PlainCode(activation(self.activation), nn.Dropout(self.dropout))
 
 
 @dataclass(frozen=True)
@@ -94,7 +94,9 @@ class Gaussian(Bottleneck):
         return _GaussianCode(self, cells)
 
 
-class _PlainCode(nn.Module):
+class PlainCode(nn.Module):
+    """What the encoder says, after an activation; some of it dropped while training."""
+
     def __init__(self, activate: nn.Module, dropout: nn.Module) -> None:
         super().__init__()
         self.activate, self.dropout = activate, dropout

@@ -220,6 +220,8 @@ def importance_gain(losses: Tensor, code: Code, cells: int) -> dict[str, Tensor]
 
 def split_missing(x: Tensor) -> tuple[Tensor, Tensor | None]:
     """`x` with missing numbers (NaN) set to 0, and where they were; None where nothing is missing."""
+    if not bool(torch.isnan(x.sum())):  # five times as fast as to look at each
+        return x, None
     missing = torch.isnan(x)
     if not bool(missing.any()):
         return x, None

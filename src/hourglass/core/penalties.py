@@ -49,6 +49,21 @@ class Term(nn.Module):
         return self.weight * self.formula(model, trace, generator)
 
 
+class CodeTerm(nn.Module):
+    """A penalty on codes alone, without state: a weight and a formula of the codes, shape (n, latent)."""
+
+    def __init__(self, name: str, weight: float, formula: Callable[[Tensor], Tensor]) -> None:
+        super().__init__()
+        self.name, self.weight, self.formula = name, weight, formula
+
+    def forward(self, model: Autoencoder, trace: Trace, generator: torch.Generator | None = None) -> Tensor:
+        return self.of(trace.code.value)
+
+    def of(self, codes: Tensor) -> Tensor:
+        """The term that these codes make."""
+        return self.weight * self.formula(codes)
+
+
 @dataclass(frozen=True)
 class KLSparsity(Penalty):
     """Each sigmoid unit's mean activation over the batch is pulled to `rho`: sum of KL(rho || mean) (Ng 2011)."""
@@ -59,7 +74,7 @@ class KLSparsity(Penalty):
     rho: float = option(0.05, "wanted mean activation", low=1e-4, high=0.9999)
 
     def build(self, code: int, cells: int) -> nn.Module:
-        return Term(self.name, self.weight, lambda model, trace, generator: kl_sparsity(trace.code.value, self.rho))
+        return CodeTerm(self.name, self.weight, lambda codes: kl_sparsity(codes, self.rho))
 
 
 @dataclass(frozen=True)
@@ -70,7 +85,7 @@ class L1Activity(Penalty):
     sparse = True
 
     def build(self, code: int, cells: int) -> nn.Module:
-        return Term(self.name, self.weight, lambda model, trace, generator: trace.code.value.abs().sum(1).mean())
+        return CodeTerm(self.name, self.weight, lambda codes: codes.abs().sum(1).mean())
 
 
 @dataclass(frozen=True)
@@ -81,7 +96,7 @@ class L2Activity(Penalty):
     weight: float = option(1e-4, "what the term is multiplied by", low=0)
 
     def build(self, code: int, cells: int) -> nn.Module:
-        return Term(self.name, self.weight, lambda model, trace, generator: trace.code.value.square().sum(1).mean())
+        return CodeTerm(self.name, self.weight, lambda codes: codes.square().sum(1).mean())
 
 
 @dataclass(frozen=True)
