@@ -68,7 +68,7 @@ def recordings() -> np.ndarray:
     return 0.1 + np.sin(pitch * np.arange(60) + phase)
 
 
-SOUND = {"rate": 8_000, "fft": 32, "bins": 16, "frames": 16}
+SOUND = {"rate": 8_000, "fft": 32, "bins": 16, "frames": 32}
 DATA: dict[str, tuple[str, Data]] = {
     "table with missing": ("table", table_with_missing()),
     "mixed table": ("table", mixed_table()),

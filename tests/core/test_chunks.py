@@ -48,6 +48,26 @@ def test_a_row_alone_gives_the_bits_it_gives_among_others(width: int) -> None:
         np.testing.assert_allclose(in_chunks(network, samples[start:stop], CPU), whole[start:stop], rtol=1e-7)
 
 
+def test_where_the_samples_lie_in_memory_does_not_matter() -> None:
+    torch.manual_seed(0)
+    network = nn.Sequential(nn.Linear(30, 16), nn.ReLU(), nn.Linear(16, 30))
+    room = np.random.default_rng(0).normal(size=30 * 5_000 + 16).astype(np.float32)
+    results = []
+    for shift in range(4):
+        room[shift : shift + 30 * 5_000] = samples = np.arange(30 * 5_000, dtype=np.float32) % 977 / 977
+        shifted = room[shift : shift + 30 * 5_000].reshape(5_000, 30)
+        results.append(in_chunks(network, shifted, CPU))
+        np.testing.assert_array_equal(shifted.ravel(), samples)
+    for result in results[1:]:
+        np.testing.assert_array_equal(result, results[0])
+
+
+def test_read_only_samples_are_taken() -> None:
+    samples = np.ones((70, 2), dtype=np.float32)
+    samples.setflags(write=False)
+    np.testing.assert_array_equal(in_chunks(lambda x: x, samples, CPU), samples)
+
+
 def test_no_gradient_is_kept() -> None:
     network = nn.Linear(2, 2)
     in_chunks(lambda x: network(x) if not torch.is_grad_enabled() else pytest.fail("kept"), np.ones((2, 2)), CPU)

@@ -17,7 +17,7 @@ from hourglass.core.fitting import fit_model
 from hourglass.core.kinds import experiment
 from hourglass.data.formats import Data
 from hourglass.data.samples import Frame, Packed
-from hourglass.errors import SchemaError, UsageError
+from hourglass.errors import DataError, SchemaError, UsageError
 from hourglass.settings import Detection, Training
 
 Fit = Callable[..., FittedModel]
@@ -135,6 +135,67 @@ def test_reasons_are_given_for_the_rows_they_were_asked_for(fitted: Fit, make: M
     assert sorted(model.detect(data, rate=0.2).reasons) == flagged
     assert sorted(model.detect(data, rate=0.2, reasons="all").reasons) == list(range(100))
     assert model.detect(data, rate=0.2, reasons="none").reasons == {}
+
+
+# Tables block by block
+
+
+def frames(data: np.ndarray, size: int) -> list[Frame]:
+    """The rows as frames of so many rows each."""
+    names = [f"x{place}" for place in range(data.shape[1])]
+    parts = (data[start : start + size] for start in range(0, len(data), size))
+    return [Frame(pa.table(list(part.T.copy()), names=names)) for part in parts]
+
+
+@pytest.mark.parametrize("size", [1, 7, 64, 100])
+@pytest.mark.parametrize("kind", ["plain", "masked-cell"])
+def test_blocks_of_rows_give_what_all_rows_give(
+    fitted: Fit, make: Make, kind: str, size: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("hourglass.core.fitted.MOST_ROWS", 64)
+    model, data = fitted("plane", kind), make("plane", 200, 1)
+    (all_rows,) = frames(data, 200)
+    whole, found = model.detect(all_rows, rate=0.2), model.detect_blocks(frames(data, size), rate=0.2)
+    np.testing.assert_array_equal(found.rows.score, whole.rows.score)
+    np.testing.assert_array_equal(found.p_value, whole.p_value)
+    np.testing.assert_array_equal(found.is_anomaly, whole.is_anomaly)
+    assert found.rows.index.equals(whole.rows.index)
+    assert whole.reasons
+    assert list(found.reasons) == list(whole.reasons)
+    for row, reasons in whole.reasons.items():
+        assert [(each.cell, each.value) for each in found.reasons[row]] == [(r.cell, r.value) for r in reasons]
+        shares = [(each.expected, each.share) for each in reasons]
+        np.testing.assert_allclose([(each.expected, each.share) for each in found.reasons[row]], shares, rtol=1e-6)
+
+
+def test_blocks_tell_no_reasons_unasked(fitted: Fit, make: Make) -> None:
+    found = fitted("plane").detect_blocks(frames(make("plane", 50, 1), 20), rate=0.5, reasons="none")
+    assert found.is_anomaly.any()
+    assert found.reasons == {}
+
+
+def test_a_whole_number_in_a_block_is_told_as_the_column_of_all_blocks_has_it(fitted: Fit) -> None:
+    first, second = frames(np.full((2, 6), 40.0), 1)
+    first = Frame(pa.table([column.cast(pa.int64()) for column in first.table.columns], names=first.table.column_names))
+    found = fitted("plane").detect_blocks([first, second])
+    assert found.is_anomaly.all()
+    assert {type(reason.value) for reason in found.reasons[0]} == {float}
+
+
+def test_blocks_with_different_notices_are_refused(fitted: Fit, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("hourglass.core.fitted.MOST_ROWS", 1)
+    towns = [Frame(pa.table({"amount": [30.0], "weight": [10.0], "town": [town]})) for town in ("Oslo", "Rome")]
+    with pytest.raises(DataError, match="different notices"):
+        fitted("shop").detect_blocks(towns)
+    with pytest.raises(DataError):
+        fitted("shop").detect_blocks([])
+
+
+def test_many_rows_are_explained_as_each_alone(fitted: Fit, make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("hourglass.core.fitted._EXPLAINED", 7)
+    model = fitted("shop", "masked-cell")
+    samples = model.format.pack(make("shop", 20, 1)).samples
+    assert model.explain(samples) == [model.explain(sample[None])[0] for sample in samples]
 
 
 # Steps of a series

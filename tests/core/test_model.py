@@ -192,3 +192,12 @@ def test_what_the_encoder_saw_goes_past_the_code_where_a_network_has_skips() -> 
     assert torch.equal(model.encode(x), inward)
     with pytest.raises(UsageError, match="skips"):
         model.output_of(model.encode(x))
+
+
+def test_only_nan_is_missing_whatever_numbers_add_up_to() -> None:
+    large = torch.tensor([[torch.inf, -torch.inf, 3e38, 3e38]])
+    assert split_missing(large)[1] is None
+    known, missing = split_missing(torch.tensor([[1.0, torch.nan]]))
+    assert known.tolist() == [[1.0, 0.0]]
+    assert missing is not None
+    assert missing.tolist() == [[False, True]]

@@ -11,6 +11,8 @@ from torch import Tensor
 
 _NUMBERS, _MOST_NUMBERS = 2**18, 2**20
 _STEP = 64
+MOST_ROWS = 4_096
+"""Rows in the largest chunk."""
 
 
 def chunk_rows(size: int) -> int:
@@ -18,7 +20,7 @@ def chunk_rows(size: int) -> int:
 
     A convolution makes many numbers of each pixel: 64 pictures of a megapixel would fill the memory.
     """
-    rows = min(4_096, max(_NUMBERS // size, min(_STEP, _MOST_NUMBERS // size), 1))
+    rows = min(MOST_ROWS, max(_NUMBERS // size, min(_STEP, _MOST_NUMBERS // size), 1))
     return int(2 ** (rows.bit_length() - 1))
 
 
@@ -46,7 +48,8 @@ def in_chunks(function: Callable[[Tensor], Tensor], samples: np.ndarray, device:
     results = []
     for start in range(0, max(len(samples), 1), rows):
         chunk = samples[start : start + rows]
-        filled = np.zeros((-len(chunk) % step + len(chunk), *samples.shape[1:]), dtype=np.float32)
-        filled[: len(chunk)] = chunk
-        results.append(function(torch.from_numpy(filled).to(device))[: len(chunk)].cpu().numpy())
+        # copied, since a matrix product also rounds by where in memory its numbers lie, and a tensor's own are aligned
+        filled = torch.empty((-len(chunk) % step + len(chunk), *samples.shape[1:]))
+        filled.numpy()[: len(chunk)], filled[len(chunk) :] = chunk, 0.0
+        results.append(function(filled.to(device))[: len(chunk)].cpu().numpy())
     return np.concatenate(results)

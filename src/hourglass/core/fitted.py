@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from hourglass.core.chunks import in_chunks
+from hourglass.core.chunks import MOST_ROWS, in_chunks
 from hourglass.core.heads import Head
 from hourglass.core.kinds import Experiment
 from hourglass.core.latent_space import between
@@ -22,12 +22,16 @@ from hourglass.core.scores import CellScorer, Combination, ErrorScorer, MaskedCe
 from hourglass.core.thresholds import Threshold, conformal_p_values, threshold
 from hourglass.core.training import History
 from hourglass.data.formats import Data, Format, Result, Rows
-from hourglass.data.samples import Frame, Packed
-from hourglass.errors import SchemaError, UsageError
+from hourglass.data.samples import Frame, Packed, recut
+from hourglass.data.tables import TableFormat
+from hourglass.errors import DataError, SchemaError, UsageError
 
 AUTOENCODER, DETECTOR = "autoencoder", "detector"
 """What a model was fitted to be: the estimator that its file is read back into."""
 HELD_OUT, OUT_OF_FOLD, TRAINING = CALIBRATED_ON = ("held-out rows", "out-of-fold scores", "training rows")
+
+_EXPLAINED = 4_096
+"""Samples explained at a time: each of their cells is a Python object meanwhile."""
 
 
 @dataclass(frozen=True)
@@ -216,6 +220,45 @@ class FittedModel:
         known = self.calibration.scores
         unseen = own and self.calibration.source == OUT_OF_FOLD and len(known) == packed.row_count
         samples = known if unseen and packed.groups is None else self.score(packed)
+        found = self._judged(samples, packed, rate, rule, unseen)
+        if packed.rows_are_samples and reasons != "none":
+            flagged = found.is_anomaly
+            chosen = np.flatnonzero(flagged) if reasons == "flagged" else np.arange(len(flagged))
+            found.reasons.update(zip(chosen.tolist(), self.explain_rows(data, packed, chosen), strict=True))
+        return found
+
+    def detect_blocks(
+        self, blocks: Iterable[Frame], rate: float | None = None, rule: str | None = None, reasons: str = "flagged"
+    ) -> Detection:
+        """`detect` of a table that comes in blocks of rows, of which only scores and the flagged rows are kept.
+
+        Reasons for the flagged rows, or "none". `DataError` where blocks say different things, so that the whole table
+        would say something else.
+        """
+        limit = self.threshold(rate, rule).value
+        scores, samples, rows, notices = [], [], [], []
+        # a row's place in its chunk has a part in how it is rounded: the chunks must be those of the whole table
+        for block in recut(blocks, MOST_ROWS):
+            packed = self.format.pack(block)
+            scores.append(self.score(packed))
+            chosen = np.flatnonzero(scores[-1] > limit)
+            samples.append(packed.samples[chosen])
+            rows.append(block.at(chosen))
+            notices.append([*block.notices, *packed.notices])
+        if not notices or any(said != notices[0] for said in notices):
+            raise DataError("blocks of the table have different notices", where="detect_blocks")
+        kept = Packed(np.concatenate(samples), notices=notices[0])
+        found = self._judged(np.concatenate(scores), kept, rate, rule, False)
+        if reasons == "flagged":
+            told = self.explain_rows(Frame.joined(rows), kept, np.arange(len(kept.samples)))
+            found.reasons.update(zip(np.flatnonzero(found.is_anomaly).tolist(), told, strict=True))
+        return found
+
+    def _judged(
+        self, samples: np.ndarray, packed: Packed, rate: float | None, rule: str | None, unseen: bool
+    ) -> Detection:
+        """Scores of samples as scores, p-values and flags of rows; `unseen`: the rows are those of the calibration."""
+        known = self.calibration.scores
         rows = self.format.rows(samples, packed.places)
         if unseen and packed.groups is not None:  # calibration scores are of rows, not of their parts
             rows = dataclasses.replace(rows, score=known)
@@ -225,28 +268,35 @@ class FittedModel:
             p_values = np.maximum(p_values * (len(known) + 1) - 1, 1) / len(known)
             conformal = (rule or self.experiment.detection.threshold) == "conformal"
             flagged = p_values <= limit.reachable_rate + 1e-9 if conformal else flagged
-        flagged &= rows.covered
-        found = Detection(rows, p_values, flagged, limit, {}, samples, packed)
-        if packed.rows_are_samples and reasons != "none":
-            chosen = np.flatnonzero(flagged) if reasons == "flagged" else np.arange(len(flagged))
-            found.reasons.update(zip(chosen.tolist(), self.explain_rows(data, packed, chosen), strict=True))
-        return found
+        return Detection(rows, p_values, flagged & rows.covered, limit, {}, samples, packed)
 
     def explain_rows(self, data: Data, packed: Packed, chosen: np.ndarray, most: int = 5) -> list[list[Reason]]:
         """`explain` for the chosen samples of `data`, with the cells as they stand there where samples are rows."""
         reasons = self.explain(packed.samples[chosen], most)
         if not isinstance(data, Frame) or not packed.rows_are_samples:
             return reasons
-        rows = zip(chosen.tolist(), reasons, strict=True)
-        return [[_as_given(reason, data, row) for reason in several] for row, several in rows]
+        return _as_given(reasons, data.at(chosen))
 
     def explain(self, samples: np.ndarray, most: int = 5) -> list[list[Reason]]:
         """For each packed sample, its most telling cells: value, expectation in units, share of the error."""
-        if not len(samples):
-            return []
+        parts = (samples[start : start + _EXPLAINED] for start in range(0, len(samples), _EXPLAINED))
+        return [reasons for part in parts for reasons in self._explained(part, most)]
+
+    def _explained(self, samples: np.ndarray, most: int) -> list[list[Reason]]:
         errors, expected = self.cell_errors(samples)
-        names = self.format.cell_names()
-        return [self._reasons(names, *each, most) for each in zip(samples, errors, expected, strict=True)]
+        errors = errors.astype(np.float64)
+        shares = errors / np.maximum(errors.sum(axis=1, keepdims=True), 1e-30)
+        order = np.argsort(-shares, axis=1, kind="stable")[:, :most].tolist()
+        names, given, wanted = self.format.cell_names(), self._in_units(samples), self._in_units(expected)
+        return [
+            [Reason(names[i], _rounded(values[i]), _rounded(guesses[i]), float(parts[i])) for i in places]
+            for places, values, guesses, parts in zip(order, given, wanted, shares, strict=True)
+        ]
+
+    def _in_units(self, samples: np.ndarray) -> list[list[Any]]:
+        if isinstance(self.format, TableFormat):
+            return self.format.rows_in_units(samples)
+        return [self.format.cells_in_units(sample) for sample in samples]
 
     def cell_errors(self, samples: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Error of each cell and the sample that was expected. Shapes (n, cells), (n, *layout.shape).
@@ -264,14 +314,6 @@ class FittedModel:
         count = joined.shape[1] - self.format.layout.size
         return bounded(joined[:, :count]), joined[:, count:].reshape(len(samples), *self.format.layout.shape)
 
-    def _reasons(
-        self, names: Sequence[str], sample: np.ndarray, errors: np.ndarray, expected: np.ndarray, most: int
-    ) -> list[Reason]:
-        values, expectations = self.format.cells_in_units(sample), self.format.cells_in_units(expected)
-        shares = errors.astype(np.float64) / max(float(errors.sum(dtype=np.float64)), 1e-30)
-        order = np.argsort(-shares, kind="stable")[:most]
-        return [Reason(names[i], _rounded(values[i]), _rounded(expectations[i]), float(shares[i])) for i in order]
-
     @cached_property
     def latent_size(self) -> int:
         """Numbers in a code."""
@@ -281,12 +323,18 @@ class FittedModel:
         return in_chunks(function, samples, self.network.device)
 
 
-def _as_given(reason: Reason, data: Frame, row: int) -> Reason:
-    """The reason with the cell as it stands in the user's frame: packed samples have 7 digits, and no unseen words."""
-    if reason.cell not in data.table.column_names:
-        return reason
-    value = data.table.column(reason.cell)[row].as_py()
-    return dataclasses.replace(reason, value=str(value) if hasattr(value, "isoformat") else value)
+def _as_given(reasons: list[list[Reason]], rows: Frame) -> list[list[Reason]]:
+    """The reasons with cells as they stand in the user's rows: packed samples have 7 digits, and no unseen words."""
+    named = {reason.cell for several in reasons for reason in several} & set(rows.table.column_names)
+    given = {name: rows.table.column(name).to_pylist() for name in named}
+
+    def told(reason: Reason, row: int) -> Reason:
+        if reason.cell not in given:
+            return reason
+        value = given[reason.cell][row]
+        return Reason(reason.cell, str(value) if hasattr(value, "isoformat") else value, reason.expected, reason.share)
+
+    return [[told(reason, row) for reason in several] for row, several in enumerate(reasons)]
 
 
 def _rounded(value: Any) -> Any:

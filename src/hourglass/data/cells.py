@@ -27,6 +27,8 @@ _MEND_NUMBER = "correct the cell, or empty it to mark the number as missing"
 _PYTHON_VALUE = re.compile(
     "|".join((_PLAIN, _DECIMAL_COMMA, _COMMA_GROUPS, _POINT_GROUPS, _TIME, r"^[+-]?(?i:inf|infinity)$"))
 )
+_STYLES = (_PLAIN, _DECIMAL_COMMA, _COMMA_GROUPS, _POINT_GROUPS, _TIME, "^(?i:true|false)$")
+_ANY_VALUE = "|".join(f"({pattern})" for pattern in _STYLES)
 
 MOSTLY, ENOUGH = 0.9, 10
 """A column where this share of at least so many cells are numbers was meant to be numbers: the others are mistakes."""
@@ -61,6 +63,11 @@ def is_missing(cell: str) -> bool:
 def is_value(cell: str) -> bool:
     """Whether a cell looks like a number or a time, so that it would be odd as a column's name."""
     return _PYTHON_VALUE.match(cell.strip()) is not None
+
+
+def are_words(text: pa.ChunkedArray) -> bool:
+    """Whether no cell could be a number, a time or a flag, so that the column stays one of words whatever joins it."""
+    return not pc.any(pc.match_substring_regex(_known(text), _ANY_VALUE)).as_py()
 
 
 def typed(text: pa.ChunkedArray, where: Where, delimiter: str = ",") -> tuple[pa.ChunkedArray, str]:

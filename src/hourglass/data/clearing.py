@@ -28,9 +28,7 @@ def cleared(recordings: Recordings, least: float = CLEAR) -> tuple[Recordings, l
     if not noisy:
         return recordings, []
     which = f"{len(noisy):,} of {counted(len(arrays), 'recording')} (the first: {noisy[0]})"
-    notice = (
-        f"filtered first, since their own noise is less than {least:g} dB below the calls: {which}"
-    )
+    notice = f"filtered first, since their own noise is less than {least:g} dB below the calls: {which}"
     return dataclasses.replace(recordings, arrays=arrays), [notice]
 
 

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import re
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, ClassVar, NoReturn
 
@@ -265,6 +266,25 @@ def word_counts(values: pa.ChunkedArray) -> dict[str, int]:
     """How often each word occurs, the most frequent first, equals by name."""
     counts = {row["values"]: row["counts"] for row in pc.value_counts(values.drop_null()).to_pylist()}
     return dict(sorted(counts.items(), key=lambda item: (-item[1], item[0])))
+
+
+def read_columns(frame: Frame, columns: Sequence[Column], notices: list[str]) -> tuple[np.ndarray, np.ndarray]:
+    """The columns of a frame: those to be scaled (float64), and the others' places (float32)."""
+    blocks = [column.read(frame, notices) for column in columns]
+    numbers = [block for block, column in zip(blocks, columns, strict=True) if column.scaled]
+    places = [block for block, column in zip(blocks, columns, strict=True) if not column.scaled]
+    rows = frame.table.num_rows
+    return _side_by_side(numbers, rows, np.float64), _side_by_side(places, rows, np.float32)
+
+
+def _side_by_side(blocks: list[np.ndarray], rows: int, kind: type) -> np.ndarray:
+    """Blocks (rows, k) as one array, laid out column by column, as they came."""
+    joined: np.ndarray = np.empty((sum(block.shape[1] for block in blocks), rows), dtype=kind).T
+    start = 0
+    for block in blocks:
+        joined[:, start : start + block.shape[1]] = block
+        start += block.shape[1]
+    return joined
 
 
 def read_numbers(frame: Frame, name: str) -> np.ndarray:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import gzip
 import json
 import os
 import re
 import stat
 import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, BinaryIO, TypeAlias
 
@@ -27,7 +28,7 @@ from hourglass.data.opening import IDX, check_start, opened, status_of
 from hourglass.data.pictures import PICTURES, one_picture, read_picture
 from hourglass.data.samples import Frame, Pictures, Recordings
 from hourglass.data.sound import SOUNDS, one_recording, read_sound
-from hourglass.data.text import read_text
+from hourglass.data.text import read_text, text_blocks
 from hourglass.errors import DataError, TimeError, UnreadableError, UsageError
 from hourglass.settings import did_you_mean
 
@@ -48,6 +49,9 @@ SUFFIXES = (*_TEXT_READERS, *(f"{suffix}.gz" for suffix in _TEXT_READERS), *_WAN
 
 Content: TypeAlias = Frame | np.ndarray | Pictures | Recordings
 """What a file, a folder or an object in memory may hold."""
+
+BLOCK, LARGE = 4 << 20, 16 << 20
+"""Bytes of a file read at a time, where they are read block by block, and from which on they are."""
 
 _TIME_NAMES = ("time", "timestamp", "date", "datetime", "ds")
 
@@ -164,17 +168,52 @@ def _unzipped(handle: BinaryIO, size: int, path: str) -> bytes:
 
 
 def _read_parquet(handle: BinaryIO, size: int, path: str) -> Frame:
+    with _parquet(handle, size, path) as file:
+        table = file.read()
+    return _frame(table, path)
+
+
+@contextlib.contextmanager
+def _parquet(handle: BinaryIO, size: int, path: str) -> Iterator[pq.ParquetFile]:
+    """A Parquet file, open for reading, that is not too large."""
     try:
         file = pq.ParquetFile(handle)
         groups = [file.metadata.row_group(place).total_byte_size for place in range(file.metadata.num_row_groups)]
         # Runs of one value take no room in the file, but eight bytes a cell in memory.
         check_size(max(sum(groups), 8 * file.metadata.num_rows * file.metadata.num_columns), size, path)
-        table = file.read()
+        yield file
     except (pa.ArrowException, OSError, ValueError) as error:
         if isinstance(error, DataError):
             raise
         raise UnreadableError(f"is damaged or cut short: {error}", where=path) from error
-    return _frame(table, path)
+
+
+def read_blocks(path: str) -> Iterator[Frame] | None:
+    """The rows of a large CSV, TSV, TXT or Parquet file as frames, one after another; None for any other file.
+
+    Joined, they are the table that `read` gives. `DataError`, maybe only after some blocks, where that is not sure.
+    """
+    suffix, status = os.path.splitext(path)[1].lower(), status_of(path)
+    if not stat.S_ISREG(status.st_mode) or status.st_size < LARGE:
+        return None
+    return _BLOCK_READERS[suffix](path) if suffix in _BLOCK_READERS else None
+
+
+def _text_blocks(path: str) -> Iterator[Frame]:
+    with opened(path, "text") as handle:
+        yield from text_blocks(iter(lambda: handle.read(BLOCK) + handle.readline(), b""), path)
+
+
+def _parquet_blocks(path: str) -> Iterator[Frame]:
+    with opened(path, _WANTED[".parquet"]) as handle, _parquet(handle, os.path.getsize(path), path) as file:
+        for batch in file.iter_batches():
+            yield _frame(pa.Table.from_batches([batch]), path)
+
+
+_BLOCK_READERS: dict[str, Callable[[str], Iterator[Frame]]] = {
+    **dict.fromkeys((".csv", ".tsv", ".txt"), _text_blocks),
+    **dict.fromkeys((".parquet", ".pq"), _parquet_blocks),
+}
 
 
 def from_object(data: Any) -> Content:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -28,6 +28,15 @@ class Frame:
     notices: tuple[str, ...] = ()
     """What was accepted although odd, one sentence each."""
 
+    def at(self, rows: np.ndarray) -> Frame:
+        """The rows at these positions, which have no lines of their own."""
+        return Frame(self.table.take(pa.array(rows)), self.source, unnamed=self.unnamed)
+
+    @classmethod
+    def joined(cls, frames: Sequence[Frame]) -> Frame:
+        """The rows of all frames; whole numbers become fractions where one frame has such in their column."""
+        return cls(pa.concat_tables([frame.table for frame in frames], promote_options="permissive"))
+
     def where(self, row: int | None = None, column: str | None = None) -> str:
         """The place of a cell in the user's words: file, line or row (counted from 0), column."""
         place = [self.source]
@@ -36,6 +45,19 @@ class Frame:
         if column is not None:
             place.append(f"column {column!r}")
         return ", ".join(place)
+
+
+def recut(frames: Iterable[Frame], rows: int) -> Iterator[Frame]:
+    """The same rows in frames of a multiple of `rows` rows each, but for the last."""
+    rest: Frame | None = None
+    for frame in frames:
+        table = frame.table if rest is None else Frame.joined([rest, frame]).table
+        count = table.num_rows // rows * rows
+        rest = replace(frame, table=table.slice(count))
+        if count:
+            yield replace(frame, table=table.slice(0, count))
+    if rest is not None and rest.table.num_rows:
+        yield rest
 
 
 @dataclass(frozen=True)

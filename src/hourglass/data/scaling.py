@@ -245,13 +245,20 @@ def make_scaler(
 def soften(packed: Tensor) -> Tensor:
     """z beyond 20 becomes sign(z) * (20 + log(1 + |z| - 20)): smooth, ascending, finite for every float64 number."""
     size = packed.abs()
-    return torch.where(size > LINEAR, packed.sign() * (LINEAR + _log1p(size - LINEAR)), packed)
+    beyond = size > LINEAR
+    # a logarithm of every number, for the few that need one, would cost more than all else; a graph cannot choose
+    if not torch.compiler.is_compiling() and not bool(beyond.any()):
+        return packed
+    return torch.where(beyond, packed.sign() * (LINEAR + _log1p(size - LINEAR)), packed)
 
 
 def harden(softened: Tensor) -> Tensor:
     """Undoes `soften`."""
     size = softened.abs()
-    return torch.where(size > LINEAR, softened.sign() * (LINEAR + _expm1(size - LINEAR)), softened)
+    beyond = size > LINEAR
+    if not torch.compiler.is_compiling() and not bool(beyond.any()):
+        return softened
+    return torch.where(beyond, softened.sign() * (LINEAR + _expm1(size - LINEAR)), softened)
 
 
 def moments(columns: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -321,8 +328,8 @@ def _chunked(scale: Callable[[Tensor], Tensor], source: np.ndarray, taken: type,
     result: np.ndarray = np.empty(source.shape, dtype=given)
     with torch.inference_mode():
         for part, place in zip(_parts(source), _parts(result), strict=True):
-            # torch.tensor copies: from_numpy would warn about memory maps and Arrow buffers, which are read-only
-            place[...] = scale(torch.tensor(part.astype(taken, copy=False))).numpy()
+            # what cannot be written to, as memory maps and Arrow buffers, is copied: a tensor may not share it
+            place[...] = scale(torch.from_numpy(np.require(part, taken, "W"))).numpy()
     return result
 
 

@@ -9,7 +9,6 @@ from functools import cached_property
 
 import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
-from scipy import fft as fourier
 
 _SECONDS = 0.023
 """Length of a stretch that is transformed: short enough for a bird's trill, long enough for a whale's pitch."""
@@ -57,6 +56,8 @@ class Transform:
 
         Nothing is put before or after it: `forward` of a signal is `spectra` of the signal between fft / 2 zeros.
         """
+        from scipy import fft as fourier  # here, since it takes a fifth of a second, and a table needs none
+
         views = sliding_window_view(stretch, self.fft)[:: self.hop]
         spectrogram = np.empty((self.fft // 2 + 1, len(views)), dtype=np.complex64)
         for part in _blocks(len(views)):
@@ -75,6 +76,8 @@ class Transform:
         Both float32 (fft + (frames - 1) * hop,), from fft / 2 samples before the first frame's centre on. Stretches
         that are transformed one after another are added to one another first, and divided by their weights then.
         """
+        from scipy import fft as fourier
+
         frames, parts = spectrogram.shape[1], self.fft // self.hop
         sums = np.zeros((frames + parts - 1, self.hop), dtype=np.float32)
         for block in _blocks(frames):

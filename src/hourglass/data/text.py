@@ -17,7 +17,7 @@ from dataclasses import dataclass, replace
 import pyarrow as pa
 import pyarrow.csv as pa_csv
 
-from hourglass.data.cells import MISSING, Where, finite, is_missing, is_value, typed
+from hourglass.data.cells import MISSING, Where, are_words, finite, is_missing, is_value, typed
 from hourglass.data.columns import checked_names, plain_column
 from hourglass.data.samples import Frame, unique_notices
 from hourglass.errors import DataError, UnreadableError
@@ -70,7 +70,7 @@ def read_text(content: bytes, source: str) -> Frame:
     """
     text, encoding_notices = as_utf8(content, source)
     sheet, header_notice = _sheet(text, source)
-    table, cell_notices = _table(sheet)
+    table, cell_notices = _typed(sheet, _parsed(sheet))
     all_numbers = all(pa.types.is_integer(kind) or pa.types.is_floating(kind) for kind in table.schema.types)
     return Frame(
         table,
@@ -238,9 +238,60 @@ def _after_lines(text: bytes, count: int) -> bytes:
     return text[position:]
 
 
-def _table(sheet: _Sheet) -> tuple[pa.Table, list[str]]:
+def text_blocks(blocks: Iterator[bytes], source: str) -> Iterator[Frame]:
+    """The table in the bytes of a text file that come block by block, each of whole lines: a frame for each block.
+
+    Joined, the frames are what `read_text` makes of all bytes; a column without a value in a block is of type null
+    there. `DataError` as soon as that is not sure, among others for every fault that `read_text` names: quotes, words
+    that could be numbers, or a column whose type changes from block to block.
+    """
+    sheet: _Sheet | None = None
+    notice, types = "", list[pa.DataType]()
+    for content in blocks:
+        text, encoding_notices = as_utf8(content, source)
+        if sheet is None:
+            sheet, notice = _sheet(text, source)
+            sure = text[:_SAMPLE_BYTES].count(b"\n") > 2 and _spaces_as_tabs(text) is text
+        else:
+            sheet, sure = replace(sheet, body=text), text == content
+        if not sure or encoding_notices or len(sheet.names) < 2 or b'"' in sheet.body:
+            raise _doubtful(source)
+        parsed = _parsed(sheet)
+        found = parsed.schema.types
+        types = [_common(*pair, source) for pair in zip(types or found, found, strict=True)]
+        yield Frame(_surely(parsed, sheet), source, unnamed=not sheet.headed, notices=(notice,) if notice else ())
+
+
+def _common(seen: pa.DataType, new: pa.DataType, source: str) -> pa.DataType:
+    """The type of a column whose blocks have these."""
+    if seen == new or pa.types.is_null(new):
+        return seen
+    if pa.types.is_null(seen):
+        return new
+    if {seen, new} == {pa.int64(), pa.float64()}:
+        return pa.float64()
+    raise _doubtful(source)
+
+
+def _surely(parsed: pa.Table, sheet: _Sheet) -> pa.Table:
+    """A block's columns in plain types, none of which could be another in the whole table."""
+    if not all(are_words(column) for column in parsed.columns if pa.types.is_string(column.type)):
+        raise _doubtful(sheet.source)
+    table, _ = _typed(sheet, parsed)
+    empty = [place for place, kind in enumerate(parsed.schema.types) if pa.types.is_null(kind)]
+    for place in empty:
+        table = table.set_column(place, sheet.names[place], parsed.column(place))
+    return table
+
+
+def _doubtful(source: str) -> DataError:
+    return DataError("cannot be read block by block", where=source, how="read it as a whole")
+
+
+def _typed(sheet: _Sheet, parsed: pa.Table) -> tuple[pa.Table, list[str]]:
+    """Columns of text that Arrow has parsed, in plain types, and what is worth knowing about how they were written."""
     columns, notices = [], []
-    for name, column in zip(sheet.names, _parsed(sheet).columns, strict=True):
+    for name, column in zip(sheet.names, parsed.columns, strict=True):
         if pa.types.is_string(column.type):
             column, notice = typed(column, sheet.where(name), sheet.delimiter)
             notices += [f"column {name!r} has {notice}"] if notice else []

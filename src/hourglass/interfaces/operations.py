@@ -19,13 +19,14 @@ from hourglass.core.fitted import CALIBRATED_ON, Detection, FittedModel
 from hourglass.core.fitting import versions
 from hourglass.core.heads import Classes
 from hourglass.data.audio import AudioFormat
-from hourglass.data.files import read
+from hourglass.data.files import read, read_blocks
 from hourglass.data.formats import Data
 from hourglass.data.images import ImageFormat
 from hourglass.data.samples import Frame, Pictures, Recordings, unique_notices
 from hourglass.data.series import SeriesFormat
+from hourglass.data.tables import TableFormat
 from hourglass.data.writing import write_table
-from hourglass.errors import UsageError
+from hourglass.errors import DataError, UsageError
 from hourglass.interfaces.gallery import check_maps, write_maps
 from hourglass.interfaces.labels import anomaly_labels, normal_rows, only
 from hourglass.interfaces.learning import Listener, Nobody, learn
@@ -73,6 +74,8 @@ def detect(request: Detect, listener: Listener | None = None) -> Outcome:
     check_place(request.save, MODEL, "--save", request.data)
     check_maps(request.map, None)
     model = load_model(model_path(request.model), request.device or "auto") if request.model else None
+    if model is not None and (scanned := _scan(model, request)):
+        return _detected(request, model, scanned, request.model)
     data = _read(request.data, listener, request.skip_bad or model is not None)
     path, train, of_fit = request.model, None, []
     if model is None:
@@ -82,15 +85,40 @@ def detect(request: Detect, listener: Listener | None = None) -> Outcome:
     check_maps(request.map, model)
     found = _find(model, data, request, train)
     write_maps(request.map, found, request.reasons == "all", request.data)
-    if not request.json or request.output:
-        write_table(found.table(), request.output)
+    outcome = _detected(request, model, found, path, read_notices(data), of_fit)
     if request.report:
         _report(request.report, model, data, found.detection, request.data, train)
+    outcome.document.update(_failed(data) if not request.skip_bad else {})
+    return dataclasses.replace(outcome, interrupted=train is not None and interrupted(model))
+
+
+def _detected(
+    request: Detect,
+    model: FittedModel,
+    found: Findings,
+    path: str | None,
+    of_data: Sequence[str] = (),
+    of_fit: Sequence[str] = (),
+) -> Outcome:
+    """Write what was found."""
+    if not request.json or request.output:
+        write_table(found.table(), request.output)
     document = {**found.document(), "model": path, "output": request.output, "report": request.report}
-    document |= _failed(data) if not request.skip_bad else {}
-    notices = [*read_notices(data), *_detection_notices(found), *of_fit]
-    document |= {"notices": unique_notices(notices), "versions": versions()}
-    return Outcome(document, model, train is not None and interrupted(model), found)
+    notices = unique_notices([*of_data, *_detection_notices(found), *of_fit])
+    return Outcome({**document, "notices": notices, "versions": versions()}, model, False, found)
+
+
+def _scan(model: FittedModel, request: Detect) -> Findings | None:
+    """The findings in a table so large that it is better read block by block; None where it must be read as a whole."""
+    whole = request.reasons == "all" or request.report or request.map  # these ask for every row again
+    blocks = read_blocks(request.data) if isinstance(model.format, TableFormat) and not whole else None
+    if blocks is None:
+        return None
+    try:
+        detection = model.detect_blocks(blocks, request.false_alarm_rate, request.threshold, request.reasons)
+    except DataError:  # reading it as a whole works, or says what is wrong and in which line
+        return None
+    return findings(model, detection, request.reasons, request.false_alarm_rate)
 
 
 def _find(model: FittedModel, data: Data, request: Detect, train: Data | None) -> Findings:
@@ -206,6 +234,7 @@ def describe(model: FittedModel) -> dict[str, Any]:
             "best_epoch": history.best_epoch,
             "stopped": history.stopped,
             "seconds": round(history.seconds, 3),
+            "step": history.step,
             "terms": (history.validation or history.training or [{}])[max(history.best_epoch - 1, 0)],
         },
         "calibration": {

@@ -74,7 +74,10 @@ class Findings:
         columns |= {"anomaly_score": found.rows.score, "p_value": found.p_value, "is_anomaly": found.is_anomaly}
         if self.places is not None:
             columns["covered"] = found.rows.covered
-        return pa.table({**columns, "reasons": [self.words(row) for row in range(len(found.is_anomaly))]})
+        words = [""] * len(found.is_anomaly)
+        for row in {*found.reasons, *self.windows}:
+            words[row] = self.words(row)
+        return pa.table({**columns, "reasons": words})
 
     def words(self, row: int) -> str:
         """A row's top reasons as text; empty where none were asked for."""
@@ -106,7 +109,7 @@ class Findings:
             **({"window": self.windows[row]} if row in self.windows else {}),
             "anomaly_score": float(found.rows.score[row]),
             "p_value": float(found.p_value[row]),
-            "reasons": [dataclasses.asdict(reason) for reason in found.reasons.get(row, ())],
+            "reasons": [dict(vars(reason)) for reason in found.reasons.get(row, ())],
         }
 
     def _event(self, event: Event) -> dict[str, Any]:
@@ -136,12 +139,14 @@ class Findings:
     def lines(self) -> list[str]:
         """The anomalies one a line: events with start, end and peak, or the oddest rows with their reasons."""
         if self.places is not None:
-            lines = [f"  {_span(each)}, peak {each.peak_label}, score {each.peak_score:.3g}" for each in self.events]
+            count, shown = len(self.events), self.events[:MOST_NAMES]
+            lines = [f"  {_span(each)}, peak {each.peak_label}, score {each.peak_score:.3g}" for each in shown]
         else:
-            oddest = sorted(self.anomalies, key=lambda row: -self.detection.rows.score[row])
-            lines = [f"  {self.name(row)}: {self.words(row)}" for row in oddest if self.words(row)]
-        more = len(lines) - MOST_NAMES
-        return lines[:MOST_NAMES] + ([f"  and {more:,} more"] if more > 0 else [])
+            told = [row for row in self.anomalies if row in self.detection.reasons or row in self.windows]
+            oddest = sorted(told, key=lambda row: -self.detection.rows.score[row])
+            count, lines = len(oddest), [f"  {self.name(row)}: {self.words(row)}" for row in oddest[:MOST_NAMES]]
+        more = count - MOST_NAMES
+        return lines + ([f"  and {more:,} more"] if more > 0 else [])
 
 
 def findings(model: FittedModel, detection: Detection, reasons: str, rate: float | None = None) -> Findings:

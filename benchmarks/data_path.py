@@ -1,0 +1,140 @@
+"""What the path of data costs: a large CSV to scores, scoring in memory, a cold start, a small fit as a whole process.
+
+CPU seconds on one thread, each beside a control that ran in the same round, the minimum over rounds: other work on the
+machine then tells on both alike. Whole processes are measured with all that they import. `--fast`: a tenth of the rows.
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import tempfile
+import time
+import warnings
+from collections.abc import Callable
+from pathlib import Path
+
+os.environ["OMP_NUM_THREADS"] = "1"  # Arrow's threads too, here and in the processes that are started
+
+import numpy as np
+import pyarrow as pa
+from common import save
+from pyarrow import csv
+from sklearn.neural_network import MLPRegressor
+
+from hourglass import AnomalyDetector, TableAutoencoder
+from hourglass.core.scores import raw_scores
+
+FAST = "--fast" in sys.argv
+LARGE, SCORED, ROUNDS = (100_000, 50_000, 2) if FAST else (1_000_000, 200_000, 5)
+COMMAND = [str(Path(sys.executable).with_name("hourglass"))]
+PYTHON = [sys.executable, "-c"]
+Cost = tuple[float, float]
+"""CPU seconds, and the most memory held, in MB."""
+
+
+def process(*words: str) -> Cost:
+    """What a whole process costs; stops the benchmark where it fails."""
+    child = subprocess.Popen(words, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    _, status, used = os.wait4(child.pid, 0)
+    if status:
+        sys.exit(f"failed: {' '.join(words)}")
+    return used.ru_utime + used.ru_stime, used.ru_maxrss / 1024
+
+
+def here(work: Callable[[], object]) -> Callable[[], Cost]:
+    """Measures some work of this process."""
+
+    def measure() -> Cost:
+        start = time.process_time()
+        work()
+        return time.process_time() - start, 0.0
+
+    return measure
+
+
+def interleaved(works: dict[str, Callable[[], Cost]]) -> dict[str, Cost]:
+    """The least that each cost, over rounds in which each ran once."""
+    rounds = [{name: work() for name, work in works.items()} for _ in range(ROUNDS)]
+    return {name: min(each[name] for each in rounds) for name in works}
+
+
+def numbers(rows: int, columns: int) -> np.ndarray:
+    """Rows of columns that share eight hidden causes, six decimals."""
+    random = np.random.default_rng(rows)
+    causes = np.random.default_rng(0).normal(size=(8, columns))
+    return np.round(random.normal(size=(rows, 8)) @ causes + 0.1 * random.normal(size=(rows, columns)), 6)
+
+
+def write(path: Path, rows: int, columns: int) -> str:
+    table = pa.table({f"c{place}": column for place, column in enumerate(numbers(rows, columns).T)})
+    csv.write_csv(table, path)
+    return str(path)
+
+
+def processes(folder: Path) -> dict[str, Cost]:
+    """Large CSV to scores, cold start, small fit; controls: reading that CSV, importing torch."""
+    large, small, wide = (
+        write(folder / f"{rows}x{columns}.csv", rows, columns)
+        for rows, columns in ((LARGE, 30), (5_000, 30), (5_000, 140))
+    )
+    model, scores = str(folder / "model.safetensors"), str(folder / "scores.parquet")
+    process(*COMMAND, "fit", small, "--kind", "plain", "--epochs", "20", "-o", model)
+    fit = ("fit", wide, "-o", str(folder / "wide"), "--kind", "plain", "--epochs", "10")
+    return interleaved(
+        {
+            "read the CSV": lambda: process(*PYTHON, f"import pyarrow.csv as c; c.read_csv({large!r})"),
+            "detect": lambda: process(*COMMAND, "detect", model, large, "-o", scores),
+            "import torch": lambda: process(*PYTHON, "import torch"),
+            "cold detect": lambda: process(*COMMAND, "detect", model, small, "-o", scores),
+            "fit": lambda: process(*COMMAND, *fit),
+        }
+    )
+
+
+def scoring() -> dict[str, Cost]:
+    """Scores of rows in memory; control: scikit-learn's predictions of the same network, and their squared errors."""
+    X = numbers(SCORED, 30).astype(np.float32)
+    plain = AnomalyDetector(TableAutoencoder(kind="plain", layers=(16,), latent=8, epochs=2)).fit(X[:5_000])
+    default = AnomalyDetector(TableAutoencoder(epochs=2)).fit(X[:5_000])
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # it has not converged
+        peer = MLPRegressor(hidden_layer_sizes=(16, 8, 16), max_iter=2).fit(X[:5_000], X[:5_000])
+    model, tenth = plain.model_, X[: SCORED // 10]
+    samples = model.format.pack(X).samples
+    return interleaved(
+        {
+            "scikit-learn predict": here(lambda: peer.predict(X)),
+            "scikit-learn scores": here(lambda: np.square(peer.predict(X) - X).mean(axis=1)),
+            "network": here(lambda: raw_scores(model.network, model.scorers, samples)),
+            "score_samples": here(lambda: plain.score_samples(X)),
+            "default detector": here(lambda: default.score_samples(tenth)),
+        }
+    )
+
+
+def main() -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        costs = processes(Path(folder)) | scoring()
+    seconds = {name: cpu for name, (cpu, _) in costs.items()}
+    rate = {name: SCORED / seconds[name] / 1e6 for name in ("scikit-learn predict", "network", "score_samples")}
+    detect, start = seconds["detect"] / seconds["read the CSV"], seconds["cold detect"] - seconds["import torch"]
+    lines = [
+        f"{LARGE:,} x 30 CSV to scores: {seconds['detect']:.2f} s, {detect:.2f} x reading it with pyarrow; "
+        f"{costs['detect'][1]:.0f} MB",
+        *(f"{name}, 30-16-8-16-30, {SCORED:,} rows: {value:.2f} million rows/s" for name, value in rate.items()),
+        f"network and errors: {seconds['scikit-learn scores'] / seconds['network']:.2f} x scikit-learn's with errors, "
+        f"{seconds['scikit-learn predict'] / seconds['network']:.2f} x without",
+        f"default detector, 30 columns: {SCORED / 10 / seconds['default detector']:,.0f} rows/s",
+        f"cold start: detect of a small CSV takes {start:.2f} s longer than the {seconds['import torch']:.2f} s of "
+        "import torch",
+        f"10 epochs on 5,000 x 140: {seconds['fit']:.2f} s, {seconds['fit'] / seconds['import torch']:.2f} x importing "
+        "torch",
+    ]
+    figures = {name: {"cpu": cpu, "megabytes": memory} for name, (cpu, memory) in costs.items()}
+    save("data_path", "python benchmarks/data_path.py", figures | {"rounds": ROUNDS, "rows": LARGE}, lines)
+
+
+if __name__ == "__main__":
+    main()
