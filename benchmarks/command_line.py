@@ -6,26 +6,13 @@ Whole processes, start-up included, as a user would run them.
 from __future__ import annotations
 
 import os
-import resource
-import subprocess
-import sys
 import tempfile
-import time
 from pathlib import Path
 
 import numpy as np
-from common import mean_spread, save
+from common import HOURGLASS, mean_spread, process, save
 
-COMMAND = [str(Path(sys.executable).with_name("hourglass"))]
 ROUNDS = 5
-
-
-def run(*words: str) -> tuple[float, float]:
-    """Wall and CPU seconds of a command; stops the benchmark where it fails."""
-    before, start = resource.getrusage(resource.RUSAGE_CHILDREN), time.perf_counter()
-    subprocess.run([*COMMAND, *words], check=True, capture_output=True)
-    wall, after = time.perf_counter() - start, resource.getrusage(resource.RUSAGE_CHILDREN)
-    return wall, after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
 
 
 def write_table(path: Path) -> None:
@@ -36,12 +23,12 @@ def write_table(path: Path) -> None:
 
 
 def main() -> None:
-    run("--help")
-    helps = [run("--help")[1] for _ in range(ROUNDS)]
+    process(HOURGLASS, "--help")
+    helps = [process(HOURGLASS, "--help").cpu for _ in range(ROUNDS)]
     with tempfile.TemporaryDirectory() as folder:
         table, scores = Path(folder) / "table.csv", Path(folder) / "scores.csv"
         write_table(table)
-        walls = [run("detect", str(table), "-o", str(scores))[0] for _ in range(ROUNDS)]
+        walls = [process(HOURGLASS, "detect", str(table), "-o", str(scores)).wall for _ in range(ROUNDS)]
     lines = [
         f"hourglass --help: {mean_spread(helps)} s CPU ({ROUNDS} runs)",
         f"hourglass detect (fits first) of a 5,000 x 140 CSV: {mean_spread(walls)} s wall, {os.cpu_count()} cores",

@@ -7,9 +7,10 @@ import os
 import platform
 import subprocess
 import sys
+import time
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -17,6 +18,35 @@ import torch
 ROOT = Path(__file__).resolve().parents[1]
 DATA = Path(os.environ.get("HOURGLASS_DATA", ROOT.parent / "shared" / "data"))
 RESULTS = ROOT / "benchmarks" / "results"
+HOURGLASS = str(Path(sys.executable).with_name("hourglass"))
+"""The command, as users have it."""
+
+
+class Cost(NamedTuple):
+    """What some work took."""
+
+    wall: float
+    """Seconds."""
+    cpu: float
+    """Seconds, of all threads."""
+    memory: float = 0.0
+    """The most that was held, MiB."""
+
+
+def process(*words: str) -> Cost:
+    """What a whole process costs, start-up included; stops the benchmark where it fails."""
+    start, memory = time.perf_counter(), 0
+    child = subprocess.Popen(words, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    status = Path(f"/proc/{child.pid}/status")
+    while not (ended := os.wait4(child.pid, os.WNOHANG))[0]:
+        # asked while it runs, since what `wait4` tells of memory counts that of this process too
+        found = [int(line.split()[1]) for line in status.read_text().splitlines() if line.startswith("VmHWM")]
+        memory = max(memory, *found, 0)
+        time.sleep(0.01)
+    wall, (_, code, used) = time.perf_counter() - start, ended
+    if code:
+        sys.exit(f"failed: {' '.join(words)}")
+    return Cost(wall, used.ru_utime + used.ru_stime, memory / 1024)
 
 
 def data(name: str) -> Path:

@@ -7,7 +7,6 @@ machine then tells on both alike. Whole processes are measured with all that the
 from __future__ import annotations
 
 import os
-import subprocess
 import sys
 import tempfile
 import time
@@ -19,7 +18,7 @@ os.environ["OMP_NUM_THREADS"] = "1"  # Arrow's threads too, here and in the proc
 
 import numpy as np
 import pyarrow as pa
-from common import save
+from common import HOURGLASS, Cost, process, save
 from pyarrow import csv
 from sklearn.neural_network import MLPRegressor
 
@@ -28,28 +27,16 @@ from hourglass.core.scores import raw_scores
 
 FAST = "--fast" in sys.argv
 LARGE, SCORED, ROUNDS = (100_000, 50_000, 2) if FAST else (1_000_000, 200_000, 5)
-COMMAND = [str(Path(sys.executable).with_name("hourglass"))]
 PYTHON = [sys.executable, "-c"]
-Cost = tuple[float, float]
-"""CPU seconds, and the most memory held, in MB."""
-
-
-def process(*words: str) -> Cost:
-    """What a whole process costs; stops the benchmark where it fails."""
-    child = subprocess.Popen(words, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    _, status, used = os.wait4(child.pid, 0)
-    if status:
-        sys.exit(f"failed: {' '.join(words)}")
-    return used.ru_utime + used.ru_stime, used.ru_maxrss / 1024
 
 
 def here(work: Callable[[], object]) -> Callable[[], Cost]:
     """Measures some work of this process."""
 
     def measure() -> Cost:
-        start = time.process_time()
+        wall, cpu = time.perf_counter(), time.process_time()
         work()
-        return time.process_time() - start, 0.0
+        return Cost(time.perf_counter() - wall, time.process_time() - cpu)
 
     return measure
 
@@ -57,7 +44,7 @@ def here(work: Callable[[], object]) -> Callable[[], Cost]:
 def interleaved(works: dict[str, Callable[[], Cost]]) -> dict[str, Cost]:
     """The least that each cost, over rounds in which each ran once."""
     rounds = [{name: work() for name, work in works.items()} for _ in range(ROUNDS)]
-    return {name: min(each[name] for each in rounds) for name in works}
+    return {name: min((each[name] for each in rounds), key=lambda cost: cost.cpu) for name in works}
 
 
 def numbers(rows: int, columns: int) -> np.ndarray:
@@ -80,15 +67,15 @@ def processes(folder: Path) -> dict[str, Cost]:
         for rows, columns in ((LARGE, 30), (5_000, 30), (5_000, 140))
     )
     model, scores = str(folder / "model.safetensors"), str(folder / "scores.parquet")
-    process(*COMMAND, "fit", small, "--kind", "plain", "--epochs", "20", "-o", model)
+    process(HOURGLASS, "fit", small, "--kind", "plain", "--epochs", "20", "-o", model)
     fit = ("fit", wide, "-o", str(folder / "wide"), "--kind", "plain", "--epochs", "10")
     return interleaved(
         {
             "read the CSV": lambda: process(*PYTHON, f"import pyarrow.csv as c; c.read_csv({large!r})"),
-            "detect": lambda: process(*COMMAND, "detect", model, large, "-o", scores),
+            "detect": lambda: process(HOURGLASS, "detect", model, large, "-o", scores),
             "import torch": lambda: process(*PYTHON, "import torch"),
-            "cold detect": lambda: process(*COMMAND, "detect", model, small, "-o", scores),
-            "fit": lambda: process(*COMMAND, *fit),
+            "cold detect": lambda: process(HOURGLASS, "detect", model, small, "-o", scores),
+            "fit": lambda: process(HOURGLASS, *fit),
         }
     )
 
@@ -117,12 +104,12 @@ def scoring() -> dict[str, Cost]:
 def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         costs = processes(Path(folder)) | scoring()
-    seconds = {name: cpu for name, (cpu, _) in costs.items()}
+    seconds = {name: cost.cpu for name, cost in costs.items()}
     rate = {name: SCORED / seconds[name] / 1e6 for name in ("scikit-learn predict", "network", "score_samples")}
     detect, start = seconds["detect"] / seconds["read the CSV"], seconds["cold detect"] - seconds["import torch"]
     lines = [
         f"{LARGE:,} x 30 CSV to scores: {seconds['detect']:.2f} s, {detect:.2f} x reading it with pyarrow; "
-        f"{costs['detect'][1]:.0f} MB",
+        f"{costs['detect'].memory:.0f} MiB",
         *(f"{name}, 30-16-8-16-30, {SCORED:,} rows: {value:.2f} million rows/s" for name, value in rate.items()),
         f"network and errors: {seconds['scikit-learn scores'] / seconds['network']:.2f} x scikit-learn's with errors, "
         f"{seconds['scikit-learn predict'] / seconds['network']:.2f} x without",
@@ -132,7 +119,7 @@ def main() -> None:
         f"10 epochs on 5,000 x 140: {seconds['fit']:.2f} s, {seconds['fit'] / seconds['import torch']:.2f} x importing "
         "torch",
     ]
-    figures = {name: {"cpu": cpu, "megabytes": memory} for name, (cpu, memory) in costs.items()}
+    figures = {name: cost._asdict() for name, cost in costs.items()}
     save("data_path", "python benchmarks/data_path.py", figures | {"rounds": ROUNDS, "rows": LARGE}, lines)
 
 

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
 import tempfile
-import time
 from pathlib import Path
 
 import numpy as np
 import soundfile
 import torch
+from common import HOURGLASS, process
 
 from hourglass import AudioAutoencoder
 from measures import Measure
@@ -54,25 +52,9 @@ def _denoised(model: Path, rate: int, channels: int, minutes: float) -> tuple[fl
         while left:
             file.write(step[:left])
             left -= min(left, len(step))
-    start = time.perf_counter()
-    words = [str(Path(sys.executable).with_name("hourglass")), "denoise", str(model), str(source), "-o", str(result)]
-    with subprocess.Popen(words, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as process:
-        memory = _peak(process)
-    seconds = time.perf_counter() - start
-    if process.returncode:
-        raise SystemExit(f"hourglass denoise ended with {process.returncode}")
+    cost = process(HOURGLASS, "denoise", str(model), str(source), "-o", str(result))
     result.unlink()
-    return minutes * 60 / seconds, memory
-
-
-def _peak(process: subprocess.Popen[bytes]) -> float:
-    """The largest memory of a process in MiB, once it has ended (what `getrusage` gives counts this process too)."""
-    status, peak = Path(f"/proc/{process.pid}/status"), 0
-    while process.poll() is None:
-        found = [int(line.split()[1]) for line in status.read_text().splitlines() if line.startswith("VmHWM")]
-        peak = max(peak, *found, 0)
-        time.sleep(0.05)
-    return peak / 1024
+    return minutes * 60 / cost.wall, cost.memory
 
 
 MEASURES = {"sound-training": training, "sound-denoising": denoising}

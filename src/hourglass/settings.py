@@ -119,7 +119,9 @@ class Training(Settings):
 
     epochs: int | None = option(None, "passes over the training rows (default: enough for so many `steps`)", low=1)
     batch_size: int | None = option(None, "rows a step (default: by the number of rows, 16 to 256)", low=1)
-    steps: int = option(1_500, "steps that training takes at least, in 10 epochs or more, where none are given", low=1)
+    steps: int = option(
+        1_500, "steps that training takes at least, in 10 epochs or more, where `epochs` says nothing", low=1
+    )
     learning_rate: float = option(2e-3, "the largest step size of the schedule", low=0)
     schedule: str = option(
         "one-cycle", "how the step size moves over training", choices=("one-cycle", "cosine", "constant")

@@ -23,7 +23,6 @@ from hourglass.core.thresholds import Threshold, conformal_p_values, threshold
 from hourglass.core.training import History
 from hourglass.data.formats import Data, Format, Result, Rows
 from hourglass.data.samples import Frame, Packed, recut
-from hourglass.data.tables import TableFormat
 from hourglass.errors import DataError, SchemaError, UsageError
 
 AUTOENCODER, DETECTOR = "autoencoder", "detector"
@@ -287,16 +286,12 @@ class FittedModel:
         errors = errors.astype(np.float64)
         shares = errors / np.maximum(errors.sum(axis=1, keepdims=True), 1e-30)
         order = np.argsort(-shares, axis=1, kind="stable")[:, :most].tolist()
-        names, given, wanted = self.format.cell_names(), self._in_units(samples), self._in_units(expected)
+        names = self.format.cell_names()
+        given, wanted = self.format.rows_in_units(samples), self.format.rows_in_units(expected)
         return [
             [Reason(names[i], _rounded(values[i]), _rounded(guesses[i]), float(parts[i])) for i in places]
             for places, values, guesses, parts in zip(order, given, wanted, shares, strict=True)
         ]
-
-    def _in_units(self, samples: np.ndarray) -> list[list[Any]]:
-        if isinstance(self.format, TableFormat):
-            return self.format.rows_in_units(samples)
-        return [self.format.cells_in_units(sample) for sample in samples]
 
     def cell_errors(self, samples: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Error of each cell and the sample that was expected. Shapes (n, cells), (n, *layout.shape).

@@ -6,7 +6,7 @@ import copy
 import math
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from typing import Any, Protocol
 
@@ -95,7 +95,8 @@ def train(
     run = _Run(model, samples, settings, held_out)
     start = time.perf_counter()
     try:
-        with _threads_for(model, run.history.batch_size), denormals_flushed(), run.own_step() as step:
+        step_by = step_for(model, run.players, samples, settings)
+        with _threads_for(model, run.history.batch_size), denormals_flushed(), step_by as step:
             run.history.step = step.name
             for epoch in range(1, run.history.epochs + 1):
                 if not run.epoch(epoch, step):
@@ -142,10 +143,6 @@ class _Run:
         self.best, self.best_loss = _weights(model), math.inf
         self.contested = frozenset().union(*(player.contested for player in self.players))
         self.settled = math.ceil(epochs * max((player.settled for player in self.players), default=0.0))
-
-    def own_step(self) -> AbstractContextManager[Step]:
-        """What moves the weights in this run."""
-        return step_for(self.model, self.players, self.samples, self.settings)
 
     def epoch(self, number: int, step: Step) -> bool:
         """Train for one epoch; False when training should stop after it."""

@@ -21,7 +21,7 @@ import torch
 from hourglass.data.audio_forms import ROWS, Given, Origin, given
 from hourglass.data.audio_places import Level, Placed, Span, check_alike
 from hourglass.data.audio_tiles import BinNames, Tiling
-from hourglass.data.formats import Data, Format, FormatSettings, Result, Rows
+from hourglass.data.formats import Data, Format, FormatSettings, Result, Rows, plain_values
 from hourglass.data.limits import RATES
 from hourglass.data.samples import Layout, Packed, Recordings, oddest_parts
 from hourglass.data.spectrogram import Transform, length_at, of_length, resampled, usual_fft
@@ -287,10 +287,9 @@ class AudioFormat(Format):
             notices.append(f"{some} brought from {rate:,} to {self.rate:,} frames a second: {fate}")
         return notices
 
-    def cells_in_units(self, sample: np.ndarray) -> list[Any]:
-        """One sample's numbers: dB below the recording's loudest, or parts of complex numbers."""
-        numbers: list[Any] = self._in_units(np.asarray(sample)).ravel().tolist()
-        return numbers
+    def rows_in_units(self, samples: np.ndarray) -> list[list[Any]]:
+        """Each sample's numbers: dB below the recording's loudest, or parts of complex numbers."""
+        return plain_values(self._in_units(samples))
 
     def cell_names(self) -> Sequence[str]:
         """`1,250 Hz at 0.35 s`: from the tile's start, and from its lowest bin where tiles are cut in frequency."""

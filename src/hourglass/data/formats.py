@@ -45,6 +45,13 @@ class Rows:
     """False where no sample reaches a row; its score is then the median score."""
 
 
+def plain_values(numbers: np.ndarray) -> list[list[Any]]:
+    """Numbers as plain values, a list for each row; None where missing."""
+    cells = numbers.reshape(len(numbers), -1).astype(object)
+    cells[np.isnan(cells.astype(np.float64))] = None
+    return [list(row) for row in cells]
+
+
 class Format(ABC):
     """How one modality's data become packed samples, learned on training data. Final classes: one per modality."""
 
@@ -74,9 +81,13 @@ class Format(ABC):
     def rows(self, scores: np.ndarray, places: Any) -> Rows:
         """Scores of samples as scores of the input rows."""
 
-    @abstractmethod
     def cells_in_units(self, sample: np.ndarray) -> list[Any]:
         """One packed sample's cells as the user would write them: numbers in units, words. None where missing."""
+        return self.rows_in_units(np.asarray(sample, dtype=np.float32)[np.newaxis])[0]
+
+    @abstractmethod
+    def rows_in_units(self, samples: np.ndarray) -> list[list[Any]]:
+        """`cells_in_units` of each of many samples at once."""
 
     @abstractmethod
     def cell_names(self) -> Sequence[str]:

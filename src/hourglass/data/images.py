@@ -17,7 +17,7 @@ import numpy as np
 import pyarrow as pa
 import torch
 
-from hourglass.data.formats import Data, Format, FormatSettings, Result, Rows
+from hourglass.data.formats import Data, Format, FormatSettings, Result, Rows, plain_values
 from hourglass.data.image_forms import PICTURES, ROWS, Form, Given, Origin, Size, check_ignored, given, numbered, ratio
 from hourglass.data.pixels import PixelNames, as_type, full_scale, recoloured, resized
 from hourglass.data.samples import Frame, Layout, Packed, Pictures, oddest_parts
@@ -326,10 +326,9 @@ class ImageFormat(Format):
         corners = zip(names, tiles.corners, strict=True)
         return [f"{name}, tile at ({row}, {column})" for name, each in corners for row, column in each.tolist()]
 
-    def cells_in_units(self, sample: np.ndarray) -> list[Any]:
-        """One sample's pixels in units, channel by channel; None where missing."""
-        units = np.moveaxis(self._unscaled(np.asarray(sample).reshape(1, *self.layout.shape)), -1, 1).ravel()
-        return [None if np.isnan(value) else value for value in units.tolist()]
+    def rows_in_units(self, samples: np.ndarray) -> list[list[Any]]:
+        """Each sample's pixels in units, channel by channel; None where missing."""
+        return plain_values(np.moveaxis(self._unscaled(samples.reshape(-1, *self.layout.shape)), -1, 1))
 
     def cell_names(self) -> Sequence[str]:
         """`pixel (3, 4)`, or `pixel (3, 4) red`: row and column from 0, within the picture or the tile."""

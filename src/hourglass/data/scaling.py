@@ -244,21 +244,22 @@ def make_scaler(
 
 def soften(packed: Tensor) -> Tensor:
     """z beyond 20 becomes sign(z) * (20 + log(1 + |z| - 20)): smooth, ascending, finite for every float64 number."""
-    size = packed.abs()
-    beyond = size > LINEAR
-    # a logarithm of every number, for the few that need one, would cost more than all else; a graph cannot choose
-    if not torch.compiler.is_compiling() and not bool(beyond.any()):
-        return packed
-    return torch.where(beyond, packed.sign() * (LINEAR + _log1p(size - LINEAR)), packed)
+    return _bent(packed, _log1p)
 
 
 def harden(softened: Tensor) -> Tensor:
     """Undoes `soften`."""
-    size = softened.abs()
+    return _bent(softened, _expm1)
+
+
+def _bent(numbers: Tensor, bend: Callable[[Tensor], Tensor]) -> Tensor:
+    """Numbers with what lies beyond 20, on either side, put through `bend`."""
+    size = numbers.abs()
     beyond = size > LINEAR
+    # a logarithm of every number, for the few that need one, would cost more than all else; a graph cannot choose
     if not torch.compiler.is_compiling() and not bool(beyond.any()):
-        return softened
-    return torch.where(beyond, softened.sign() * (LINEAR + _expm1(size - LINEAR)), softened)
+        return numbers
+    return torch.where(beyond, numbers.sign() * (LINEAR + bend(size - LINEAR)), numbers)
 
 
 def moments(columns: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

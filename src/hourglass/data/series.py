@@ -17,7 +17,7 @@ import pyarrow as pa
 import torch
 from numpy.lib.stride_tricks import sliding_window_view
 
-from hourglass.data.formats import Data, Format, FormatSettings, Rows
+from hourglass.data.formats import Data, Format, FormatSettings, Rows, plain_values
 from hourglass.data.grid import DAY, Grid
 from hourglass.data.samples import Frame, Layout, Packed
 from hourglass.data.scaling import SCALERS, Scaler, make_scaler
@@ -236,10 +236,9 @@ class SeriesFormat(Format):
         """The input rows that lie in a window, in the order of their steps."""
         return np.array([window]) if places is None else np.asarray(places.rows_of(window))
 
-    def cells_in_units(self, sample: np.ndarray) -> list[Any]:
-        """One window's values in units, step by step; None where missing."""
-        units = self.scaler.unscale(np.asarray(sample).reshape(1, *self.layout.shape)).ravel()
-        return [None if np.isnan(value) else value for value in units.tolist()]
+    def rows_in_units(self, samples: np.ndarray) -> list[list[Any]]:
+        """Each window's values in units, step by step; None where missing."""
+        return plain_values(self.scaler.unscale(samples.reshape(-1, *self.layout.shape)))
 
     def cell_names(self) -> list[str]:
         """`value at 07:30` in days, `value on Mon at 07:30` in weeks, else `value[3]` or the column of the step."""

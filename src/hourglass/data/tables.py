@@ -25,7 +25,7 @@ from hourglass.data.column_kinds import (
     read_numbers,
 )
 from hourglass.data.columns import checked_names
-from hourglass.data.formats import Data, Format, FormatSettings, Rows
+from hourglass.data.formats import Data, Format, FormatSettings, Rows, plain_values
 from hourglass.data.samples import Cell, Frame, Layout, Packed, Pictures, Recordings
 from hourglass.data.scaling import OVER, SCALERS, Identity, Scaler, extremes, make_scaler, moments
 from hourglass.errors import DataError, ModelFileError, SchemaError, UsageError
@@ -177,17 +177,11 @@ class TableFormat(Format):
             pa.array(np.arange(len(scores))), np.asarray(scores, dtype=np.float64), np.ones(len(scores), dtype=bool)
         )
 
-    def cells_in_units(self, sample: np.ndarray) -> list[Any]:
-        """One sample's cells as plain values: numbers, words, true or false, times in ISO form; None where missing."""
-        return self.rows_in_units(np.asarray(sample, dtype=np.float32).reshape(1, -1))[0]
-
     def rows_in_units(self, samples: np.ndarray) -> list[list[Any]]:
-        """`cells_in_units` of each of many samples, column by column: one by one takes a hundred times as long."""
+        """Each sample's cells as plain values: numbers, words, true or false, times in ISO form; None where missing."""
         rows = self.unpack(samples)
         if isinstance(rows, np.ndarray):
-            cells = rows.astype(object)
-            cells[np.isnan(rows)] = None
-            return [list(row) for row in cells]
+            return plain_values(rows)
         columns = [column.to_pylist() for column in rows.columns]
         return [
             [each.isoformat() if hasattr(each, "isoformat") else each for each in row]
