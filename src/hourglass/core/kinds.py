@@ -63,9 +63,10 @@ KINDS: dict[str, dict[str, Any]] = {
     "masked-cell": {"corruption": ToldMasking(), "network": Dense(layers=(256, 256), activation="silu")},
     "convolutional": {"network": Convolution()},
     "recurrent": {"network": Recurrent()},
-    "u-net": {"network": UNet()},
+    # a picture costs what hundreds of rows do, and its pixels are as many examples
+    "u-net": {"network": UNet(), "training": Training(batch_size=32)},
     # with its residual head, a network had first to learn to take what it saw away again
-    "noise2void": {"corruption": BlindSpots(), "network": UNet(head="values")},
+    "noise2void": {"corruption": BlindSpots(), "network": UNet(head="values"), "training": Training(batch_size=32)},
     "mask": {
         "format": AudioSettings(view="complex"),
         "network": UNet(channels=(24, 32, 48), fold=4, head="mask"),
