@@ -16,7 +16,7 @@ from measures.filters import strongest_filter
 SIGMA = 25 / 255
 """Deviation of the noise, white being 1."""
 TESTED, TRAINED = 100, 8_000
-SIDE = 64
+SIDE = 32
 PHOTOGRAPHS = ("camera", "coins", "moon", "page", "grass", "gravel", "brick", "clock")
 KEPT = ("camera", "coins", "brick")
 
