@@ -1,7 +1,8 @@
 """What the path of data costs: a large CSV to scores, scoring in memory, a cold start, a small fit as a whole process.
 
 CPU seconds on one thread, each beside a control that ran in the same round, the minimum over rounds: other work on the
-machine then tells on both alike. Whole processes are measured with all that they import. `--fast`: a tenth of the rows.
+machine then tells on both alike. Whole processes are measured with all that they import, compiled as an installed
+package is; their memory is the most that they held. `--fast`: a tenth of the rows.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 os.environ["OMP_NUM_THREADS"] = "1"  # Arrow's threads too, here and in the processes that are started
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 
 import numpy as np
 import pyarrow as pa
@@ -27,6 +29,7 @@ from hourglass.core.scores import raw_scores
 
 FAST = "--fast" in sys.argv
 LARGE, SCORED, ROUNDS = (100_000, 50_000, 2) if FAST else (1_000_000, 200_000, 5)
+WINDOW = 256
 PYTHON = [sys.executable, "-c"]
 
 
@@ -61,20 +64,23 @@ def write(path: Path, rows: int, columns: int) -> str:
 
 
 def processes(folder: Path) -> dict[str, Cost]:
-    """Large CSV to scores, cold start, small fit; controls: reading that CSV, importing torch."""
-    large, small, wide = (
+    """Large CSV to scores, cold start, small fit; controls: reading that CSV, importing torch. A long series, once."""
+    os.environ["PYTHONPYCACHEPREFIX"] = str(folder / "compiled")
+    large, small, wide, long = (
         write(folder / f"{rows}x{columns}.csv", rows, columns)
-        for rows, columns in ((LARGE, 30), (5_000, 30), (5_000, 140))
+        for rows, columns in ((LARGE, 30), (5_000, 30), (5_000, 140), (LARGE, 1))
     )
     model, scores = str(folder / "model.safetensors"), str(folder / "scores.parquet")
     process(HOURGLASS, "fit", small, "--kind", "plain", "--epochs", "20", "-o", model)
     fit = ("fit", wide, "-o", str(folder / "wide"), "--kind", "plain", "--epochs", "10")
-    return interleaved(
+    windows = ("--modality", "series", "--window", str(WINDOW), "--set", "format.stride=1", "--batch-size", "512")
+    series = ("fit", long, "-o", str(folder / "long"), *windows, "--kind", "plain", "--epochs", "1")
+    return {"windows": process(HOURGLASS, *series)} | interleaved(
         {
             "read the CSV": lambda: process(*PYTHON, f"import pyarrow.csv as c; c.read_csv({large!r})"),
             "detect": lambda: process(HOURGLASS, "detect", model, large, "-o", scores),
             "import torch": lambda: process(*PYTHON, "import torch"),
-            "cold detect": lambda: process(HOURGLASS, "detect", model, small, "-o", scores),
+            "cold detect": lambda: process(HOURGLASS, "detect", model, small, "-o", str(folder / "scores.csv")),
             "fit": lambda: process(HOURGLASS, *fit),
         }
     )
@@ -115,9 +121,11 @@ def main() -> None:
         f"{seconds['scikit-learn predict'] / seconds['network']:.2f} x without",
         f"default detector, 30 columns: {SCORED / 10 / seconds['default detector']:,.0f} rows/s",
         f"cold start: detect of a small CSV takes {start:.2f} s longer than the {seconds['import torch']:.2f} s of "
-        "import torch",
+        f"import torch; {costs['cold detect'].memory:.0f} MiB, {costs['import torch'].memory:.0f} of them torch",
         f"10 epochs on 5,000 x 140: {seconds['fit']:.2f} s, {seconds['fit'] / seconds['import torch']:.2f} x importing "
-        "torch",
+        f"torch; {costs['fit'].memory:.0f} MiB",
+        f"one epoch on all windows of {WINDOW} steps in {LARGE:,}: {costs['windows'].memory:.0f} MiB, where they alone "
+        f"would take {LARGE * WINDOW * 4 / 2**20:.0f}",
     ]
     figures = {name: cost._asdict() for name, cost in costs.items()}
     save("data_path", "python benchmarks/data_path.py", figures | {"rounds": ROUNDS, "rows": LARGE}, lines)

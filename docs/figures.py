@@ -32,7 +32,8 @@ def block(path: Path) -> str:
     record = json.loads(path.read_text())
     versions = ", ".join(f"{name} {number}" for name, number in record["versions"].items())
     about = f"`{record['command']}` · {record['machine']} · {versions} · commit {record['commit']}"
-    return "\n".join([f"## {path.stem.replace('_', ' ')}", "", about, "", "```", *record["lines"], "```", ""])
+    plot = [f"![{path.stem}](../benchmarks/results/{path.stem}.svg)", ""] if path.with_suffix(".svg").exists() else []
+    return "\n".join([f"## {path.stem.replace('_', ' ')}", "", about, "", "```", *record["lines"], "```", "", *plot])
 
 
 def measures() -> list[dict[str, Any]]:

@@ -10,7 +10,9 @@ from hourglass.core.chunks import chunk_rows, in_chunks, single_precision
 CPU = torch.device("cpu")
 
 
-@pytest.mark.parametrize(("size", "rows"), [(1, 4096), (64, 4096), (65, 2048), (784, 256), (5_000, 64), (2**14, 64)])
+@pytest.mark.parametrize(
+    ("size", "rows"), [(1, 8192), (32, 8192), (33, 4096), (65, 2048), (784, 256), (5_000, 64), (2**14, 64)]
+)
 def test_chunks_hold_about_a_quarter_of_a_million_numbers(size: int, rows: int) -> None:
     assert chunk_rows(size) == rows
 
@@ -20,7 +22,7 @@ def test_large_pictures_come_in_chunks_that_fit_the_memory(size: int, rows: int)
     assert chunk_rows(size) == rows
 
 
-@pytest.mark.parametrize("count", [0, 1, 63, 64, 65, 4096, 4097, 9_000])
+@pytest.mark.parametrize("count", [0, 1, 63, 64, 65, 8192, 8193, 20_000])
 def test_every_row_comes_back_once_in_order(count: int) -> None:
     samples = np.arange(count * 3, dtype=np.float32).reshape(count, 3)
     np.testing.assert_array_equal(in_chunks(lambda x: 2 * x, samples, CPU), 2 * samples)
@@ -28,8 +30,8 @@ def test_every_row_comes_back_once_in_order(count: int) -> None:
 
 def test_the_function_sees_full_chunks_only() -> None:
     seen = []
-    in_chunks(lambda x: seen.append(len(x)) or x, np.ones((4096 + 70, 3), dtype=np.float32), CPU)
-    assert seen == [4096, 128]
+    in_chunks(lambda x: seen.append(len(x)) or x, np.ones((8192 + 70, 3), dtype=np.float32), CPU)
+    assert seen == [8192, 128]
 
 
 def test_few_large_rows_fill_a_chunk() -> None:

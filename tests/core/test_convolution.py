@@ -7,7 +7,7 @@ from torch.nn import functional
 
 from hourglass.core.kinds import build, experiment, latent_size
 from hourglass.core.networks.convolution import Convolution
-from hourglass.core.networks.grids import channels_by_rule
+from hourglass.core.networks.grids import CONVOLUTION, Enlarging, channels_by_rule
 from hourglass.data.samples import Layout
 from hourglass.errors import UsageError
 
@@ -29,6 +29,21 @@ def built(
     torch.manual_seed(0)
     code = settings.code_size(layout) or code
     return *settings.build(layout, heads * code, code, told), code
+
+
+@pytest.mark.parametrize("kernel", [1, 3, 5])
+@pytest.mark.parametrize("sides", [(7,), (1,), (5, 4)], ids=str)
+def test_enlarging_repeats_every_place_and_then_convolves(sides: tuple[int, ...], kernel: int) -> None:
+    torch.manual_seed(0)
+    convolution = CONVOLUTION[len(sides)](3, 2, kernel, padding=kernel // 2).double()
+    maps = torch.randn(4, 3, *sides, dtype=torch.float64, requires_grad=True)
+    apart = convolution(functional.interpolate(maps, scale_factor=2))
+    together = Enlarging(convolution)(maps)
+    torch.testing.assert_close(together, apart, rtol=1e-12, atol=1e-12)
+    wanted = [maps, convolution.weight, convolution.bias]
+    pull = torch.randn_like(apart)
+    gradients = [torch.autograd.grad(each, wanted, pull) for each in (apart, together)]
+    torch.testing.assert_close(gradients[0], gradients[1], rtol=1e-12, atol=1e-12)
 
 
 def count(module: nn.Module) -> int:
@@ -68,7 +83,7 @@ def test_row_7_is_the_notes_architecture() -> None:
     encoder, decoder, code = built(ROW_7, DIGITS)
     assert layers(encoder) == ["Conv2d 1-16", "ReLU", "MaxPool2d", "Conv2d 16-8", "ReLU", "MaxPool2d"]
     assert layers(decoder) == [
-        *["Upsample", "Conv2d 8-8", "ReLU", "Upsample", "Conv2d 8-16", "ReLU"],
+        *["Conv2d 8-8", "ReLU", "Conv2d 8-16", "ReLU"],  # both double the sides first
         *["Conv2d 16-1", "Sigmoid"],
     ]
     assert code == 8 * 7 * 7

@@ -1,5 +1,6 @@
 """From data to a fitted model: what is held out, where the calibration comes from, what is left as it was."""
 
+import hashlib
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import ClassVar
@@ -7,11 +8,12 @@ from typing import ClassVar
 import numpy as np
 import pytest
 import torch
+from numpy.lib.stride_tricks import sliding_window_view
 from torch import nn
 
 from hourglass.core.checkpoints import model_bytes, model_from_bytes
 from hourglass.core.fitted import HELD_OUT, OUT_OF_FOLD, TRAINING, FittedModel
-from hourglass.core.fitting import _folds, apart_from, fit_model, split
+from hourglass.core.fitting import _digest, _folds, _Material, _Trained, apart_from, fit_model, picked, split
 from hourglass.core.kinds import Experiment, experiment
 from hourglass.core.noises import Noise
 from hourglass.core.penalties import Penalty
@@ -51,6 +53,38 @@ def test_samples_in_time_are_held_out_from_the_end_and_others_at_random() -> Non
     assert np.array_equal(drawn[0], drawn[1])
     assert not np.array_equal(drawn[0], drawn[2])
     assert 350 < drawn[0].mean() < 650
+
+
+def test_samples_that_follow_one_another_are_picked_as_a_view() -> None:
+    given = np.arange(20.0).reshape(10, 2)
+    for chosen, shared in (([3, 4, 5], True), ([7], True), ([3, 5, 6], False), ([2, 1], False), ([], False)):
+        some = picked(given, np.array(chosen, dtype=np.int64))
+        np.testing.assert_array_equal(some, given[chosen])
+        assert np.shares_memory(some, given) == shared
+    given.flags.writeable = False
+    assert picked(given, np.arange(10)).flags.writeable
+
+
+def test_samples_have_one_hash_whether_they_are_a_view_or_a_copy() -> None:
+    windows = sliding_window_view(np.arange(3_000, dtype=np.float32), 4)
+    assert _digest(windows) == hashlib.sha256(windows.tobytes()).hexdigest() == _digest(windows.copy())
+
+
+@pytest.mark.parametrize("kind", ["plain", "denoising", "masked-cell", "variational", "convolutional"])
+def test_windows_that_overlap_are_trained_on_where_they_lie_and_left_as_they_were(kind: str) -> None:
+    plan = planned("series", kind)
+    plan = plan.replace(format=plan.format.replace(window="8", stride=1), training=QUICK.replace(epochs=1))
+    series = waves(1)[0]
+    form = plan.format.fit(series)
+    packed = form.pack(series)
+    before, (kept, out) = packed.samples.copy(), split(packed, 0.2, 0)
+    material = _Material(packed)
+    x = material.at(kept, torch.device("cpu"))
+    assert isinstance(x, torch.Tensor)
+    assert np.shares_memory(x.numpy(), packed.samples)
+    trained = _Trained.on(material, kept, out, plan, form.layout, torch.device("cpu"))
+    np.testing.assert_array_equal(packed.samples, before)
+    np.testing.assert_array_equal(trained.scores(packed.samples), trained.scores(before))
 
 
 def test_windows_that_share_steps_with_held_out_ones_are_not_trained_on() -> None:

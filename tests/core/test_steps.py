@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor, nn
 
-from hourglass.core import dense_steps, steps, training
+from hourglass.core import steps, training
 from hourglass.core.bottlenecks import Plain
 from hourglass.core.checkpoints import model_bytes, model_from_bytes
 from hourglass.core.corruptions import (
@@ -23,7 +23,7 @@ from hourglass.core.corruptions import (
     Swap,
     ToldMasking,
 )
-from hourglass.core.dense_steps import WrittenOutStep, adamw_on, dense_plan
+from hourglass.core.dense_steps import WrittenOutStep, dense_plan
 from hourglass.core.fitting import fit_model
 from hourglass.core.kinds import KINDS, Experiment, build, experiment
 from hourglass.core.losses import Absolute, Bernoulli, Huber, Loss, NormalLikelihood, Squared
@@ -117,25 +117,9 @@ def test_its_gradient_is_that_of_autograd(plan: Experiment, size: int, rows: int
         got = step.differentiate(x, torch.Generator().manual_seed(seed))
     assert got == pytest.approx({name: float(term.detach()) for name, term in terms.items()}, rel=1e-10)
     places = {id(weight): name for name, weight in model.named_parameters()}
-    for parameter, gradient in zip(step.parameters, dense_steps._cut(step.gradient, step.parameters), strict=True):
+    for parameter, gradient in zip(step.optimizer.parameters, step.optimizer.gradients, strict=True):
         torch.testing.assert_close(gradient, expected[places.pop(id(parameter))], rtol=1e-10, atol=1e-12)
     assert not places
-
-
-@pytest.mark.parametrize("decay", [0.0, 0.1])
-@pytest.mark.parametrize("kernel", ["torch's own", "public"])
-def test_the_flat_optimizer_is_adamw(kernel: str, decay: float, monkeypatch: pytest.MonkeyPatch) -> None:
-    if kernel == "public":
-        monkeypatch.setattr(dense_steps, "_KERNEL", None)
-    flat, gradient = torch.randn(7, dtype=torch.float64), torch.zeros(7, dtype=torch.float64)
-    weight = nn.Parameter(flat.clone())
-    optimizer, move = torch.optim.AdamW([weight], weight_decay=decay), adamw_on(flat, gradient, decay)
-    for rate in (0.1, 0.01, 0.03):
-        optimizer.param_groups[0]["lr"] = rate
-        weight.grad = gradient.copy_(torch.randn(7)).clone()
-        optimizer.step()
-        move(rate)
-    torch.testing.assert_close(flat, weight.detach(), rtol=1e-10, atol=1e-12)
 
 
 def both(by_autograd: Callable[[], None], dtype: torch.dtype, **parts: Any) -> Iterator[tuple[History, Tensor]]:

@@ -263,6 +263,13 @@ def test_one_cycle_goes_up_and_then_down() -> None:
     assert all(a > b for a, b in pairwise(rates[peak:]))
 
 
+@pytest.mark.parametrize(("steps", "ends"), [(10, 0.79), (750, 0.4), (1_219, 0.15), (100_000, 0.15)])
+def test_the_fewer_steps_the_longer_one_cycle_stays_up(steps: int, ends: float) -> None:
+    rates = [rate_at(share / 1_000, "one-cycle", steps) for share in range(1, 1_001)]
+    assert sum(rate == 1.0 for rate in rates) == pytest.approx(1_000 * (ends - 0.15), abs=10)
+    assert rates[-1] < 0.01
+
+
 def test_cosine_only_goes_down() -> None:
     assert all(a > b for a, b in pairwise(rate_at(share / 100, "cosine") for share in range(101)))
 

@@ -11,12 +11,12 @@ from torch import Tensor
 
 _NUMBERS, _MOST_NUMBERS = 2**18, 2**20
 _STEP = 64
-MOST_ROWS = 4_096
+MOST_ROWS = 8_192
 """Rows in the largest chunk."""
 
 
 def chunk_rows(size: int) -> int:
-    """Rows in a chunk, for samples of `size` numbers: a power of two, 64 to 4,096; fewer for large pictures.
+    """Rows in a chunk, for samples of `size` numbers: a power of two, 64 to 8,192; fewer for large pictures.
 
     A convolution makes many numbers of each pixel: 64 pictures of a megapixel would fill the memory.
     """

@@ -2,23 +2,21 @@
 
 Of a layer with inputs h, weights W and biases b, z = h W' + b and its output is f(z). Back comes g, the gradient of the
 output; then g f'(z) is that of z, its product with h that of W, its sum over rows that of b, and its product with W
-that of h. Weights, gradients and the optimizer's moments are one flat tensor each, so that clip and AdamW are one pass.
+that of h.
 """
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from functools import partial
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
-from torch.optim.adamw import adamw
 
 from hourglass.core.bottlenecks import PlainCode
+from hourglass.core.flat_adamw import FlatAdamW
 from hourglass.core.losses import absolute, bernoulli, squared
 from hourglass.core.model import Autoencoder, Player
 from hourglass.core.networks.dense import layers_of
@@ -26,8 +24,6 @@ from hourglass.core.penalties import CodeTerm
 from hourglass.settings import Training
 
 _aten = torch.ops.aten
-_KERNEL: Any = getattr(torch, "_fused_adamw_", None)
-"""What torch's AdamW calls in the end. Its public forms take 20 to 60 microseconds to get there."""
 
 
 @dataclass(frozen=True)
@@ -159,7 +155,8 @@ def _fits(samples: Tensor, model: Autoencoder) -> bool:
     alike = all(weight.dtype == samples.dtype and weight.requires_grad for weight in model.parameters())
     places = {samples.device.type, *(weight.device.type for weight in model.parameters())}
     known = samples.dtype in (torch.float32, torch.float64) and samples.numel() > 0
-    return alike and places == {"cpu"} and known and not bool(samples.min().isnan())  # min passes NaN on
+    # amin passes NaN on; min does too, but would copy windows, which are views
+    return alike and places == {"cpu"} and known and not bool(samples.amin().isnan())
 
 
 def _hides_nothing(model: Autoencoder, samples: Tensor) -> bool:
@@ -229,39 +226,31 @@ class WrittenOutStep:
     name = "written out"
 
     def __init__(self, plan: DensePlan, settings: Training) -> None:
-        self.model, self.coded, self.slope, self.clip = plan.model, plan.coded, plan.slope, settings.gradient_clip
-        self.parameters = [weight for linear, _ in plan.layers for weight in (linear.weight, linear.bias)]
-        flat = torch.cat([weight.detach().flatten() for weight in self.parameters])
-        self.gradient = torch.zeros_like(flat)
-        weights, gradients = _cut(flat, self.parameters), _cut(self.gradient, self.parameters)
-        for parameter, weight in zip(self.parameters, weights, strict=True):
-            parameter.data = weight  # the model sees what the step does
+        self.model, self.coded, self.slope = plan.model, plan.coded, plan.slope
+        self.optimizer = FlatAdamW([each for linear, _ in plan.layers for each in linear.parameters()], settings)
+        weights, gradients = self.optimizer.weights, self.optimizer.gradients
         self.layers = [
             _Layer(activation, weights[2 * index : 2 * index + 2], gradients[2 * index : 2 * index + 2])
             for index, (_, activation) in enumerate(plan.layers)
         ]
         self.passes: dict[int, _Pass] = {}
-        self.move = adamw_on(flat, self.gradient, settings.weight_decay)
 
     def __call__(
         self, batch: Tensor, share: float, rate: float, generator: torch.Generator
     ) -> Mapping[str, Tensor | float]:
         terms = self.differentiate(batch, generator)
-        if self.clip:
-            norm = math.sqrt(torch.dot(self.gradient, self.gradient).item())
-            if not norm <= self.clip:  # one that is NaN spoils all, as torch's own clip does
-                self.gradient.mul_(self.clip / (norm + 1e-6))
-        self.move(rate)
+        self.optimizer.step(rate)
         return terms
 
     def differentiate(self, batch: Tensor, generator: torch.Generator) -> dict[str, float]:
-        """The terms of a batch, their gradient left in `gradient`."""
+        """The terms of a batch; their gradient is left with the optimizer."""
         rows = len(batch)
         if rows not in self.passes:
-            self.passes[rows] = _Pass(self.layers, self.gradient, rows, self.slope.factor)
+            self.passes[rows] = _Pass(self.layers, self.optimizer.gradient, rows, self.slope.factor)
         run = self.passes[rows]
         seen, _ = self.model.corruption(batch, generator)
-        wanted, inputs = (seen if self.model.redraws else batch).flatten(1), seen.flatten(1)
+        pull = self.model.pull
+        wanted, inputs = (batch + pull * (seen - batch) if pull else batch).flatten(1), seen.flatten(1)
         terms = {"reconstruction": self.slope.fill(run.forward(inputs), wanted, run.gradients[-1]) / run.numbers}
         run.gradients[-1].mul_(run.share)
         run.backward(len(self.layers) - 1, self.coded + 1, inputs)
@@ -271,9 +260,8 @@ class WrittenOutStep:
         return terms
 
     def release(self) -> None:
-        """Give every parameter a storage of its own again: copies and files of one would hold all."""
-        for parameter in self.parameters:
-            parameter.data = parameter.data.clone()
+        """Let the model have its parameters back."""
+        self.optimizer.release()
 
 
 def _pull(penalty: CodeTerm, codes: Tensor, gradient: Tensor) -> float:
@@ -283,34 +271,3 @@ def _pull(penalty: CodeTerm, codes: Tensor, gradient: Tensor) -> float:
         term = penalty.of(codes)
     gradient.add_(torch.autograd.grad(term, codes)[0])
     return term.item()
-
-
-def _cut(flat: Tensor, like: Sequence[Tensor]) -> list[Tensor]:
-    """Views of a flat tensor, shaped like these one after another."""
-    pieces = torch.split(flat, [each.numel() for each in like])
-    return [piece.view_as(each) for piece, each in zip(pieces, like, strict=True)]
-
-
-def adamw_on(flat: Tensor, gradient: Tensor, weight_decay: float) -> Callable[[float], None]:
-    """AdamW, of torch's default options, on one flat tensor: a function that moves it at a learning rate."""
-    mean, square, steps = torch.zeros_like(flat), torch.zeros_like(flat), torch.zeros((), dtype=torch.float32)
-    one = torch.ones_like(steps)
-    unused: list[Tensor] = []
-    lists = [flat], [gradient], [mean], [square], unused, [steps]
-    options: dict[str, Any] = {
-        "amsgrad": False,
-        "maximize": False,
-        "beta1": 0.9,
-        "beta2": 0.999,
-        "weight_decay": weight_decay,
-        "eps": 1e-8,
-    }
-    if _KERNEL is None:
-        return lambda rate: adamw(*lists, fused=True, lr=rate, **options)
-    move = partial(_KERNEL, *lists, **options)
-
-    def step(rate: float) -> None:
-        steps.add_(one)
-        move(lr=rate)
-
-    return step

@@ -32,6 +32,8 @@ _ENOUGH = 1_000
 """Samples scored out of fold after which no further fold is fitted."""
 _FEWEST = 4
 """Samples below which there are no folds: two of two samples each are the least."""
+_HASHED = 1_024
+"""Samples hashed at a time."""
 _SMALL = 400
 """Samples up to which there are ten folds, so that a fold's network sees as large a share as the real one."""
 
@@ -65,17 +67,18 @@ def fit_model(
     if len(held_out):
         rescaled = form.rescaled(data, kept)
         form, packed = (rescaled, rescaled.pack(data)) if rescaled is not form else (form, packed)
-    _check_range(packed.samples[kept], plan)
+    train = picked(packed.samples, kept)
+    _check_range(train, plan)
     device = choose_device(plan.training.device)
     material = _Material.of(form, packed, seen, noise)
     trained = _Trained.on(material, kept, held_out, plan, form.layout, device, report)
     raw, groups, source = _calibrate(form.layout, material, held_out, trained, plan, calibrate, report)
     combination = Combination.fit(raw)
     calibration = Calibration(oddest_parts(combination(raw), groups), source)
-    units = unit_report(trained.network, torch.from_numpy(packed.samples[kept[:MOST_SAMPLES]]).to(device))
+    units = unit_report(trained.network, torch.from_numpy(train[:MOST_SAMPLES]).to(device))
     card = {"samples": count, "sha256": digest, "notices": form.notices, "versions": versions(), "units": units}
     card |= {"pairs": True} if seen is not None else {}
-    prior = fit_prior(plan.prior, trained.network, packed.samples[kept], plan.standard_codes, plan.training.seed)
+    prior = fit_prior(plan.prior, trained.network, train, plan.standard_codes, plan.training.seed)
     return FittedModel(
         plan, form, trained.network, trained.scorers, combination, calibration, trained.history, card, prior
     )
@@ -101,8 +104,8 @@ class _Material:
 
     def at(self, chosen: np.ndarray, device: torch.device) -> Samples:
         """The chosen samples, each with its twin where there are twins."""
-        x = torch.from_numpy(self.packed.samples[chosen]).to(device)
-        return x if self.twins is None else (x, torch.from_numpy(self.twins[chosen]).to(device))
+        x = torch.from_numpy(picked(self.packed.samples, chosen)).to(device)
+        return x if self.twins is None else (x, torch.from_numpy(picked(self.twins, chosen)).to(device))
 
     def give_noise(self, network: Autoencoder, plan: Experiment, device: torch.device) -> None:
         """Hand the noise to the corruption; `UsageError` where that has no use for it."""
@@ -194,7 +197,7 @@ def _calibrate(
     packed, history = material.packed, trained.history
     samples, groups = packed.samples, packed.groups
     held_rows = len(held_out) if groups is None else len(np.unique(groups[held_out]))
-    enough = held_rows >= rows_needed(plan.detection.false_alarm_rate)
+    enough = held_rows >= rows_needed(plan.detection.false_alarm_rate, plan.detection.threshold)
     wanted = out_of_fold and not enough and packed.row_count >= _FEWEST
     if wanted and history.stopped != "interrupted":
         try:
@@ -209,7 +212,7 @@ def _calibrate(
         except TrainingError as fault:
             history.notices.append(f"no out-of-fold scores, so the threshold is less sure: in a fold, {fault.what}")
     if len(held_out):
-        return trained.scores(samples[held_out]), None if groups is None else groups[held_out], HELD_OUT
+        return trained.scores(picked(samples, held_out)), None if groups is None else groups[held_out], HELD_OUT
     return trained.scores(samples), groups, TRAINING
 
 
@@ -226,7 +229,7 @@ def _out_of_fold(
     epochs = max(history.best_epoch, 1)
     training = plan.training.replace(epochs=epochs, validation=0.0, batch_size=history.batch_size)
     count = _fold_count(total, plan)
-    wanted = min(total, max(_ENOUGH, rows_needed(plan.detection.false_alarm_rate)))
+    wanted = min(total, max(_ENOUGH, rows_needed(plan.detection.false_alarm_rate, plan.detection.threshold)))
     rounds = math.ceil(count * wanted / total)
     raw = np.full((len(samples), len(trained.scorers)), np.nan, dtype=np.float32)
     folds = _folds(packed, count, plan.training.seed)
@@ -270,8 +273,22 @@ def _check_range(samples: np.ndarray, plan: Experiment) -> None:
         raise UsageError(what, where=bounded[0].slot, how="add --set format.scaling=min-max")
 
 
+def picked(samples: np.ndarray, chosen: np.ndarray) -> np.ndarray:
+    """The samples at these positions: a view where they follow one another, since windows overlap, else a copy.
+
+    A copy, too, of samples that cannot be written to, which tensors refuse to share.
+    """
+    if len(chosen) and samples.flags.writeable and bool((np.diff(chosen) == 1).all()):
+        return np.asarray(samples[chosen[0] : chosen[-1] + 1])
+    return np.asarray(samples[chosen])
+
+
 def _digest(samples: np.ndarray) -> str:
-    return hashlib.sha256(np.ascontiguousarray(samples).data).hexdigest()
+    """The hash of the samples' bytes, taken piece by piece: as a whole, windows are many times their series."""
+    digest = hashlib.sha256()
+    for start in range(0, len(samples), _HASHED):
+        digest.update(np.ascontiguousarray(samples[start : start + _HASHED]).data)
+    return digest.hexdigest()
 
 
 def versions() -> dict[str, Any]:

@@ -101,17 +101,19 @@ class Autoencoder(nn.Module):
         bottleneck: nn.Module,
         loss: nn.Module,
         penalties: Sequence[Any] = (),
-        redraws: bool = False,
+        pull: float = 0.0,
     ) -> None:
         super().__init__()
         self.encoder, self.decoder, self.bottleneck, self.loss = encoder, decoder, bottleneck, loss
-        self.corruption, self.redraws = corruption, redraws
+        self.corruption, self.pull = corruption, pull
         self.penalties = nn.ModuleList(penalties)
+        self.complete = False
+        """Whether samples are known to miss no number: none is looked for, since a GPU's answer must be waited for."""
 
     def forward(self, x: Tensor, corrupt: bool = False, generator: torch.Generator | None = None) -> Trace:
-        known, missing = split_missing(x)
+        known, missing = (x, None) if self.complete else split_missing(x)
         seen, hidden = self.corruption(known, generator) if corrupt else (known, None)
-        wanted = seen if self.redraws else known
+        wanted = known + self.pull * (seen - known) if self.pull else known
         return self.pass_through(wanted, missing, seen, hidden, generator if corrupt else None)
 
     def training_trace(self, batch: Batch, generator: torch.Generator | None = None) -> Trace:

@@ -1,7 +1,8 @@
 """One step of training: what moves the weights on a batch. `step_for` chooses; all steps agree to rounding.
 
 The autograd step trains everything. Plain dense stacks on a CPU take the written-out one (`core/dense_steps.py`): the
-same gradient and the same optimizer without a graph, in buffers that every step uses again.
+same gradient without a graph, in buffers that every step uses again. On a CUDA device the autograd step is captured
+once and replayed, where that can be (`core/graph_steps.py`).
 """
 
 from __future__ import annotations
@@ -13,8 +14,10 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor
 
+from hourglass.core.autograd_steps import AutogradStep
 from hourglass.core.dense_steps import WrittenOutStep, dense_plan
-from hourglass.core.model import Player, total
+from hourglass.core.graph_steps import GraphStep, can_be_captured
+from hourglass.core.model import Autoencoder, Player
 from hourglass.settings import Training
 
 
@@ -29,53 +32,30 @@ class Step(Protocol):
     ) -> Mapping[str, Tensor | float]:
         """Learn from a batch at a learning rate, when `share` of the training is over."""
 
+    def release(self) -> None:
+        """Let the model have its parameters back, each with a storage of its own."""
+
 
 @contextmanager
 def step_for(
     model: object, players: list[Player], samples: Tensor | tuple[Tensor, ...], settings: Training
 ) -> Iterator[Step]:
     """The fastest step there is for this model and these samples. Once left, weights stand by themselves again."""
-    plan = dense_plan(model, players, samples)
-    if plan is None:
-        yield AutogradStep(players, settings)
-        return
-    step = WrittenOutStep(plan, settings)
+    step = _fastest(model, players, samples, settings)
     try:
         yield step
     finally:
         step.release()
 
 
-class AutogradStep:
-    """Every player in turn: its terms, their gradient by autograd, and its own optimizer."""
-
-    name = "autograd"
-
-    def __init__(self, players: list[Player], settings: Training) -> None:
-        self.clip = settings.gradient_clip
-        self.turns = [(player, _optimizer(player, settings)) for player in players]
-
-    def __call__(
-        self, batch: Any, share: float, rate: float, generator: torch.Generator
-    ) -> Mapping[str, Tensor | float]:
-        shown: dict[str, Tensor] = {}
-        for player, optimizer in self.turns:
-            terms = player.terms(batch, generator)
-            optimizer.zero_grad(set_to_none=True)
-            total(terms).backward()  # type: ignore[no-untyped-call]
-            for group in optimizer.param_groups:
-                if self.clip:
-                    torch.nn.utils.clip_grad_norm_(group["params"], self.clip)
-                group["lr"] = rate * group["rate"] if share > group["start"] else 0.0
-            optimizer.step()
-            shown.update({name: term.detach() for name, term in terms.items()})
-        return shown
-
-
-def _optimizer(player: Player, settings: Training) -> torch.optim.Optimizer:
-    groups = [{"params": player.parameters, "rate": 1.0, "start": 0.0}] if player.parameters else []
-    groups += [{"params": group.parameters, "rate": group.rate, "start": group.start} for group in player.slower]
-    return torch.optim.AdamW(groups, lr=settings.learning_rate, weight_decay=settings.weight_decay, fused=True)
+def _fastest(model: object, players: list[Player], samples: Tensor | tuple[Tensor, ...], settings: Training) -> Step:
+    plan = dense_plan(model, players, samples)
+    if plan is not None:
+        return WrittenOutStep(plan, settings)
+    step = AutogradStep(players, settings)
+    if isinstance(model, Autoencoder) and can_be_captured(model, players, samples):
+        return GraphStep(model, step)
+    return step
 
 
 @contextmanager

@@ -31,6 +31,8 @@ _BLOCK = 2**18
 """Numbers shuffled at a time: they stay in the cache until their steps are done."""
 _SMALL_STEP = 2**22
 """Products (batch size times weights) below which a step runs on one thread."""
+_FEW_STEPS = 1_500
+"""Below, how far the weights go in all counts for more than how small the last steps are."""
 
 
 class Trainable(Protocol):
@@ -68,7 +70,7 @@ class History:
     epochs: int = 0
     batch_size: int = 0
     step: str = "autograd"
-    """How the weights were moved: by autograd, or by a step that is written out."""
+    """How the weights were moved: by autograd, as a CUDA graph of it, or by a step that is written out."""
     best_epoch: int = 0
     """The epoch (from 1) whose weights were kept."""
     stopped: str = "finished"
@@ -97,9 +99,10 @@ def train(
     try:
         step_by = step_for(model, run.players, samples, settings)
         with _threads_for(model, run.history.batch_size), denormals_flushed(), step_by as step:
-            run.history.step = step.name
             for epoch in range(1, run.history.epochs + 1):
-                if not run.epoch(epoch, step):
+                goes_on = run.epoch(epoch, step)
+                run.history.step = step.name  # what could not be captured has another by now
+                if not goes_on:
                     break
                 if report:
                     report(epoch, run.history.epochs, run.latest())
@@ -174,7 +177,7 @@ class _Run:
             for batch, count in _batches(_picked(self.samples, block), size):
                 self.done += 1
                 share = self.done / self.steps
-                rate = self.settings.learning_rate * rate_at(share, self.settings.schedule)
+                rate = self.settings.learning_rate * rate_at(share, self.settings.schedule, self.steps)
                 yield step(batch, share, rate, self.generator), count
 
     @torch.no_grad()
@@ -228,14 +231,18 @@ class _Run:
         self.model.eval()
 
 
-def rate_at(share: float, schedule: str) -> float:
-    """The step size, as a share of the largest, when `share` of training is over."""
+def rate_at(share: float, schedule: str, steps: int = _FEW_STEPS) -> float:
+    """The step size, as a share of the largest, when `share` of a training of so many steps is over.
+
+    One cycle goes up and then down; the fewer steps there are, the longer it stays up.
+    """
     if schedule == "constant":
         return 1.0
-    warm_up = 0.15 if schedule == "one-cycle" else 0.0
+    warm_up, top = (0.15, max(0.15, 0.8 * (1 - steps / _FEW_STEPS))) if schedule == "one-cycle" else (0.0, 0.0)
     if share < warm_up:
         return 0.04 + 0.96 * share / warm_up
-    return 0.002 + 0.998 * 0.5 * (1 + math.cos(math.pi * (share - warm_up) / (1 - warm_up)))
+    down = max(0.0, share - top) / (1 - top)
+    return 0.002 + 0.998 * 0.5 * (1 + math.cos(math.pi * down))
 
 
 def default_batch_size(rows: int) -> int:

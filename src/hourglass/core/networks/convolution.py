@@ -8,9 +8,10 @@ from dataclasses import dataclass
 from itertools import pairwise
 
 from torch import Tensor, nn
+from torch.nn.modules.conv import _ConvNd
 
 from hourglass.core.networks.activations import ACTIVATIONS, activation
-from hourglass.core.networks.grids import CONVOLUTION, POOL, TRANSPOSED, Grid, channels_first, with_mask
+from hourglass.core.networks.grids import CONVOLUTION, POOL, TRANSPOSED, Enlarging, Grid, channels_first, with_mask
 from hourglass.core.networks.network import Network
 from hourglass.core.networks.weights import INITIALISATIONS, initialised
 from hourglass.data.samples import Layout
@@ -101,12 +102,12 @@ class Convolution(Network):
 
     def _doubling(self, grid: Grid, inputs: int, outputs: int) -> list[nn.Module]:
         if self.up == "upsample":
-            return [nn.Upsample(scale_factor=2), self._convolution(grid, inputs, outputs)]
+            return [Enlarging(self._convolution(grid, inputs, outputs))]
         kind = TRANSPOSED[grid.dimensions]
         layer = kind(inputs, outputs, self.kernel, stride=2, padding=self.kernel // 2, output_padding=1)
         return [initialised(layer, self.initialisation, self.deviation)]
 
-    def _convolution(self, grid: Grid, inputs: int, outputs: int, stride: int = 1) -> nn.Module:
+    def _convolution(self, grid: Grid, inputs: int, outputs: int, stride: int = 1) -> _ConvNd:
         layer = CONVOLUTION[grid.dimensions](inputs, outputs, self.kernel, stride, padding=self.kernel // 2)
         return initialised(layer, self.initialisation, self.deviation)
 

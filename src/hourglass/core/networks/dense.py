@@ -75,11 +75,23 @@ class _Encoder(nn.Module):
         self.stack, self.told = stack, told
 
     def forward(self, seen: Tensor, mask: Tensor | None) -> Tensor:
+        return self.stack(self._inputs(seen, mask))  # type: ignore[no-any-return]
+
+    def _inputs(self, seen: Tensor, mask: Tensor | None) -> Tensor:
         flat = seen.flatten(1)
-        if self.told:
-            told = torch.zeros_like(flat) if mask is None else mask.flatten(1).to(flat.dtype)
-            flat = torch.cat([flat, told], dim=1)
-        return self.stack(flat)  # type: ignore[no-any-return]
+        if not self.told:
+            return flat
+        told = torch.zeros_like(flat) if mask is None else mask.flatten(1).to(flat.dtype)
+        return torch.cat([flat, told], dim=1)
+
+    def by_layer(self, seen: Tensor, mask: Tensor | None) -> list[Tensor]:
+        """What the hidden layers give, first to last, and then what `forward` does."""
+        outputs, z = [], self._inputs(seen, mask)
+        for layer in self.stack:
+            z = layer(z)
+            if not isinstance(layer, nn.Linear | nn.Dropout):
+                outputs.append(z)
+        return [*outputs, z]
 
 
 class _Decoder(nn.Module):

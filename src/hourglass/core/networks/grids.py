@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
+from torch.nn.modules.conv import _ConvNd
 
 from hourglass.core.networks.network import Network
 from hourglass.data.samples import Layout
@@ -16,6 +17,7 @@ from hourglass.errors import UsageError
 CONVOLUTION = {1: nn.Conv1d, 2: nn.Conv2d}
 TRANSPOSED = {1: nn.ConvTranspose1d, 2: nn.ConvTranspose2d}
 POOL = {1: nn.MaxPool1d, 2: nn.MaxPool2d}
+_TRANSPOSED = {1: functional.conv_transpose1d, 2: functional.conv_transpose2d}
 
 
 @dataclass(frozen=True)
@@ -79,6 +81,29 @@ class Grid:
         """Maps (n, channels, ...), so many times shorter than samples, without what the padding added."""
         kept = [slice(math.ceil(side / shrinking)) for side in self.sides]
         return maps[(slice(None), slice(None), *kept)]
+
+
+class Enlarging(nn.Module):
+    """Doubles the sides of maps by repeating every place, and then convolves: the same numbers by fewer products.
+
+    Of two neighbours that are the same place, a kernel w adds up its weights: the two steps are one transposed
+    convolution by w * [1, 1], of stride 2. On pictures and with kernels of 3 that is 16 products a place, not 36.
+    """
+
+    def __init__(self, convolution: _ConvNd) -> None:
+        super().__init__()
+        self.convolution = convolution
+        self.transposed = _TRANSPOSED[len(convolution.kernel_size)]
+        self.padding = convolution.kernel_size[0] // 2
+
+    def forward(self, maps: Tensor) -> Tensor:
+        weight = self.convolution.weight.transpose(0, 1)
+        for axis in range(2, weight.dim()):
+            nothing = torch.zeros_like(weight.narrow(axis, 0, 1))
+            weight = torch.cat([weight, nothing], axis) + torch.cat([nothing, weight], axis)
+            weight = weight.flip(axis)
+        enlarged: Tensor = self.transposed(maps, weight, self.convolution.bias, stride=2, padding=self.padding)
+        return enlarged
 
 
 def channels_by_rule(sides: tuple[int, ...]) -> tuple[int, ...]:

@@ -111,8 +111,6 @@ class _Encoder(nn.Module):
         """
         shown = self.describe(seen)
         x = self.grid.padded(with_mask(shown, seen, mask) if self.told else shown)
-        if x.dim() == 4:  # of few channels, convolutions are a third faster so
-            x = x.contiguous(memory_format=torch.channels_last)
         x, maps = self.first(x), []
         for stage in self.stages:
             maps.append(stage(x))
