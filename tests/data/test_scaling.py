@@ -171,6 +171,12 @@ def test_tails_are_the_identity_up_to_20_and_logarithmic_beyond():
     np.testing.assert_allclose(soften(z), expected, rtol=1e-15)
 
 
+def test_missing_numbers_do_not_keep_others_from_being_softened() -> None:
+    z = torch.tensor([torch.nan, 1e6, -3.0], dtype=torch.float64)
+    np.testing.assert_allclose(soften(z), [np.nan, 20 + np.log1p(1e6 - 20), -3.0], rtol=1e-15)
+    assert soften(z[:0]).shape == (0,)
+
+
 @given(st.floats(-1e300, 1e300))
 def test_tails_are_invertible(z):
     there = soften(torch.tensor([z], dtype=torch.float64))

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import tracemalloc
 from pathlib import Path
 
 import numpy as np
@@ -306,6 +307,36 @@ def test_servers_are_cut_into_windows_of_all_channels(name: str, channels: int) 
 def test_beats_are_windows_as_they_are() -> None:
     data = np.load(shared("ecg5000/ecg5000.npz"), allow_pickle=False)["X_train"]
     np.testing.assert_allclose(round_trip(SeriesSettings(), data), data, rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize(("gap", "shared_memory"), [(None, True), (500, False)], ids=["even", "around a gap"])
+def test_windows_are_a_view_of_the_scaled_series_where_they_can_be(gap: int | None, shared_memory: bool) -> None:
+    data = np.random.default_rng(0).normal(size=(1_000, 2))
+    if gap is not None:
+        data[gap : gap + 5] = np.nan
+    made = SeriesSettings(window="16", stride=1).fit(data)
+    packed = made.pack(data)
+    scaled = made.scaler.scale(data)
+    copied = np.stack([scaled[start : start + 16] for start in packed.places.starts])
+    np.testing.assert_array_equal(packed.samples, copied)
+    assert (packed.samples.strides[0] == packed.samples.strides[1]) == shared_memory
+
+
+def test_a_long_series_is_cut_scored_and_scaled_anew_without_a_copy_of_its_windows() -> None:
+    """200,000 steps are 1.6 MB in float64; 199,745 windows of 256 steps would be 205 MB in float32."""
+    data = np.random.default_rng(0).normal(size=200_000)
+    tracemalloc.start()
+    try:
+        made = SeriesSettings(window="256", stride=1).fit(data)
+        packed = made.pack(data)
+        rows = made.rows(np.arange(len(packed.samples)), packed.places)
+        made.rescaled(data, np.arange(100_000))
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert packed.samples.shape == (199_745, 256, 1)
+    assert rows.score[[0, 1, 300]].tolist() == [0.0, 0.5, 172.5]
+    assert peak < 30e6
 
 
 def test_the_scale_can_be_learned_anew_from_some_windows() -> None:

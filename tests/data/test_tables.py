@@ -311,6 +311,14 @@ def test_arrays_of_objects_and_text_are_read_as_numbers():
         fitted(np.array([[1, 2], ["three", 4]], dtype=object))
 
 
+def test_single_precision_packs_as_double_does():
+    numbers = (1e4 + np.random.default_rng(0).normal(size=(50, 3))).astype(np.float32)
+    single, double = (TableSettings().fit(each) for each in (numbers, numbers.astype(np.float64)))
+    for form in (single, double):
+        for each in (numbers, numbers.astype(np.float64)):
+            np.testing.assert_array_equal(form.pack(each).samples, double.pack(numbers).samples)
+
+
 def test_arrays_may_hold_constant_and_empty_columns():
     numbers = np.column_stack([np.arange(3.0), np.full(3, 7.0), np.full(3, np.nan)])
     form = fitted(numbers)

@@ -5,9 +5,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hourglass.data.grid import Grid
+from hourglass.data.grid import Grid, mean_columns_at
 from hourglass.data.signals import Signal
-from hourglass.data.windows import WindowRule, Windows, default_window, strongest_period, window_rule
+from hourglass.data.windows import WindowRule, Windows, covered, cut, default_window, strongest_period, window_rule
 from hourglass.errors import DataError, UsageError
 
 DAY = 86400
@@ -49,6 +49,34 @@ def test_strides_are_kept_and_the_last_window_ends_at_the_end() -> None:
 def test_windows_never_cross_from_one_series_into_the_next() -> None:
     starts = WindowRule(3, 2).starts(np.ones((3, 6), bool), None)
     assert starts.tolist() == [0, 2, 3, 6, 8, 9, 12, 14, 15]
+
+
+places = st.lists(st.integers(0, 20), unique=True, min_size=1).map(lambda each: np.array(sorted(each)))
+
+
+@given(places, st.integers(1, 5))
+def test_cut_windows_are_those_that_are_copied_one_by_one(starts: np.ndarray, steps: int) -> None:
+    values = np.random.default_rng(0).normal(size=(25, 2)).astype(np.float32)
+    windows = cut(values, starts, steps)
+    np.testing.assert_array_equal(windows, np.stack([values[start : start + steps] for start in starts]))
+    assert np.shares_memory(windows, values) == (len(set(np.diff(starts).tolist())) < 2)
+
+
+@given(places, st.integers(1, 5))
+def test_a_step_is_covered_where_some_window_holds_it(starts: np.ndarray, steps: int) -> None:
+    held = {int(start) + step for start in starts for step in range(steps)}
+    assert np.flatnonzero(covered(starts, steps, 26)).tolist() == sorted(held)
+
+
+@given(places, st.integers(1, 5), st.booleans())
+def test_rows_get_the_mean_of_their_windows_to_the_bit(starts: np.ndarray, steps: int, by_window: bool) -> None:
+    random = np.random.default_rng(1)
+    said = random.lognormal(sigma=9, size=(len(starts), 1 if by_window else steps, 2))
+    said[random.random(said.shape) < 0.1] = np.nan
+    windows = Windows(starts, steps, 26, 26, np.arange(26), None, None, None)
+    each = (starts[:, None] + np.arange(steps)).ravel()
+    values = np.broadcast_to(said, (len(starts), steps, 2)).reshape(len(each), 2)
+    np.testing.assert_array_equal(windows.at_rows(said), mean_columns_at(each, values, 26))
 
 
 def test_days_that_are_not_whole_are_not_windows() -> None:
@@ -169,7 +197,7 @@ def test_rows_of_a_window_are_in_the_order_of_time() -> None:
 @given(st.data())
 def test_values_are_carried_back_as_a_loop_would(data: st.DataObject) -> None:
     steps = data.draw(st.integers(1, 5))
-    starts = data.draw(st.lists(st.integers(0, 20 - steps), min_size=1, max_size=8))
+    starts = data.draw(st.lists(st.integers(0, 20 - steps), min_size=1, max_size=8, unique=True))
     slots = np.array(data.draw(st.lists(st.integers(0, 19), min_size=1, max_size=25)))
     values = np.random.default_rng(0).normal(size=(len(starts), steps, 2))
     result = windows(starts, steps, slots, length=20, total=20).at_rows(values)

@@ -11,11 +11,10 @@ import stat
 import zlib
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any, BinaryIO, TypeAlias
+from typing import TYPE_CHECKING, Any, BinaryIO, TypeAlias
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from hourglass.data.arrays import read_npy, read_npz
 from hourglass.data.cells import parse_times
@@ -31,6 +30,9 @@ from hourglass.data.sound import SOUNDS, one_recording, read_sound
 from hourglass.data.text import read_text, text_blocks
 from hourglass.errors import DataError, TimeError, UnreadableError, UsageError
 from hourglass.settings import did_you_mean
+
+if TYPE_CHECKING:
+    import pyarrow.parquet as pq
 
 _TEXT_READERS: dict[str, Callable[[bytes, str], Frame | np.ndarray]] = {
     ".csv": read_text,
@@ -176,6 +178,8 @@ def _read_parquet(handle: BinaryIO, size: int, path: str) -> Frame:
 @contextlib.contextmanager
 def _parquet(handle: BinaryIO, size: int, path: str) -> Iterator[pq.ParquetFile]:
     """A Parquet file, open for reading, that is not too large."""
+    import pyarrow.parquet as pq  # slow to import, and most files are none
+
     try:
         file = pq.ParquetFile(handle)
         groups = [file.metadata.row_group(place).total_byte_size for place in range(file.metadata.num_row_groups)]

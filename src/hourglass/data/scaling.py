@@ -254,12 +254,20 @@ def harden(softened: Tensor) -> Tensor:
 
 def _bent(numbers: Tensor, bend: Callable[[Tensor], Tensor]) -> Tensor:
     """Numbers with what lies beyond 20, on either side, put through `bend`."""
+    if not torch.compiler.is_compiling() and _within(numbers):  # a graph cannot choose
+        return numbers
     size = numbers.abs()
     beyond = size > LINEAR
-    # a logarithm of every number, for the few that need one, would cost more than all else; a graph cannot choose
-    if not torch.compiler.is_compiling() and not bool(beyond.any()):
-        return numbers
     return torch.where(beyond, numbers.sign() * (LINEAR + bend(size - LINEAR)), numbers)
+
+
+def _within(numbers: Tensor) -> bool:
+    """Whether none is to be bent: a logarithm of each, for the few that need one, would cost more than all else."""
+    if not numbers.numel():
+        return True
+    low, high = torch.aminmax(numbers)
+    # NaN where one is missing: only then is each looked at, which takes six times as long
+    return bool((low >= -LINEAR) & (high <= LINEAR)) or not bool((numbers.abs() > LINEAR).any())
 
 
 def moments(columns: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -15,7 +15,6 @@ from typing import Any, ClassVar, Self, final
 import numpy as np
 import pyarrow as pa
 import torch
-from numpy.lib.stride_tricks import sliding_window_view
 
 from hourglass.data.formats import Data, Format, FormatSettings, Rows, plain_values
 from hourglass.data.grid import DAY, Grid
@@ -23,7 +22,7 @@ from hourglass.data.samples import Frame, Layout, Packed
 from hourglass.data.scaling import SCALERS, Scaler, make_scaler
 from hourglass.data.signals import Schema, Signal, bridge_gaps, learn_schema, read, without_empty_channels
 from hourglass.data.times import counted, length_word
-from hourglass.data.windows import WindowRule, Windows, longest_stretch, window_rule
+from hourglass.data.windows import WindowRule, Windows, covered, cut, longest_stretch, window_rule
 from hourglass.errors import DataError, ModelFileError, SchemaError, UsageError
 from hourglass.settings import option
 
@@ -42,7 +41,7 @@ class SeriesSettings(FormatSettings):
         None, "steps (48), a length (30min, 1h, 1d, 1w), or row: each row is one (default: by rule)"
     )
     stride: int | None = option(
-        None, "steps between windows (default: a calendar window, else a quarter window)", low=1
+        None, "steps between windows (default: a calendar window, else about a quarter window)", low=1
     )
     scaling: str = option("standard", "how values are scaled", choices=tuple(SCALERS))
     over: str = option("channel", "whether each channel has its own scale or all share one", choices=("channel", "all"))
@@ -132,7 +131,7 @@ class SeriesFormat(Format):
         self._note_uncovered(places, complete.ravel(), notices)
         # not from the stride: the last window of a stretch is moved back, over more than one before it
         overlap = np.arange(len(starts)) - np.searchsorted(starts, starts - self.rule.steps, side="right")
-        return Packed(_cut(scaled, starts, self.rule.steps), places, notices, int(overlap.max()), ordered=True)
+        return Packed(cut(scaled, starts, self.rule.steps), places, notices, int(overlap.max()), ordered=True)
 
     def pack_like(self, data: Data, places: object) -> Packed:
         return self.pack(data)
@@ -144,7 +143,7 @@ class SeriesFormat(Format):
         starts = np.arange(len(signal.values)) * self.rule.steps
         if not self.schema.whole:
             starts = self.rule.starts(signal.complete, signal.grid)
-        used = np.unique(starts[chosen][:, None] + np.arange(self.rule.steps))
+        used = covered(starts[chosen], self.rule.steps, len(steps))
         return dataclasses.replace(self, scaler=self.settings.scaler(steps[used]))
 
     def _signal(self, data: Data, notices: list[str]) -> Signal:
@@ -174,10 +173,7 @@ class SeriesFormat(Format):
         return DataError(f"{got}, wanted at least {self.rule.steps}", where=source, how=how)
 
     def _note_uncovered(self, places: Windows, complete: np.ndarray, notices: list[str]) -> None:
-        covered = np.zeros(places.total + 1, dtype=np.int64)
-        np.add.at(covered, places.starts, 1)
-        np.add.at(covered, places.starts + places.steps, -1)
-        left = int((complete & (np.cumsum(covered)[:-1] == 0)).sum())
+        left = int((complete & ~covered(places.starts, places.steps, places.total)).sum())
         if left:
             notices.append(f"{counted(left, 'step')} in no whole window of {self.rule.word}: not scored by themselves")
 
@@ -285,9 +281,3 @@ class SeriesFormat(Format):
         if any(len(tensor) not in (1, len(schema.channels)) for tensor in tensors.values()):
             raise ModelFileError(f"the scaler does not fit {counted(len(schema.channels), 'channel')}")
         return cls(settings, schema, rule, scaler, sampling, notices)
-
-
-def _cut(scaled: np.ndarray, starts: np.ndarray, steps: int) -> np.ndarray:
-    """Windows (n, steps, channels) of a series (all steps, channels)."""
-    views = np.moveaxis(sliding_window_view(scaled, steps, axis=0), -1, 1)
-    return np.ascontiguousarray(views[starts])

@@ -288,7 +288,7 @@ def _is_numeric(kind: pa.DataType) -> bool:
 
 
 def checked_array(data: Any) -> np.ndarray:
-    """An array of numbers as float64 of shape (rows, columns), without infinities."""
+    """An array of numbers of shape (rows, columns), without infinities: float32 as it is, all else as float64."""
     if isinstance(data, Pictures):
         raise SchemaError("got pictures, wanted rows and columns", how="pictures need the modality image")
     if isinstance(data, Recordings):
@@ -301,7 +301,7 @@ def checked_array(data: Any) -> np.ndarray:
         array = _parsed(array)
     elif array.dtype.kind not in "buif":
         raise DataError(f"got an array of {array.dtype}, wanted numbers", how="convert it to float64 first")
-    numbers: np.ndarray = array.astype(np.float64, copy=False)
+    numbers: np.ndarray = array if array.dtype == np.float32 else array.astype(np.float64, copy=False)
     infinity = np.isinf(numbers)
     if infinity.any():
         row, column = np.argwhere(infinity)[0]

@@ -174,11 +174,12 @@ def _score(sample: str, delimiter: str) -> tuple[float, int]:
     [(width, count)] = Counter(map(len, rows)).most_common(1)
     if width == 1:
         return 0.0, 0
-    others = [other for other in DELIMITERS if other != delimiter]
+    others = [other for other in DELIMITERS if other != delimiter and other in sample]
     cells = list(itertools.chain.from_iterable(rows))
+    mixed = [cell for cell in cells if any(other in cell for other in others)] if others else []
     # A comma inside a number is a decimal comma, not a delimiter that was overlooked.
-    clean = sum(bool(_NUMBER_WITH_COMMA.match(cell)) or not any(other in cell for other in others) for cell in cells)
-    return count / len(rows) * clean / len(cells), width
+    overlooked = sum(not _NUMBER_WITH_COMMA.match(cell) for cell in mixed)
+    return count / len(rows) * (len(cells) - overlooked) / len(cells), width
 
 
 def _sample_rows(sample: str, delimiter: str, source: str) -> tuple[list[list[str]], int]:
@@ -205,10 +206,9 @@ def _header(rows: Sequence[Sequence[str]]) -> tuple[list[str] | None, str]:
     if _counts_columns(first, rest):
         return [cell.strip() for cell in first], "the first line only counts the columns: it was taken as their names"
     known = [cell for cell in first if not is_missing(cell)]
-    columns = [place for place in range(len(first)) if _holds_values(rest, place)]
-    all_values = bool(known) and all(map(is_value, known))
-    alike = [is_value(first[place]) or is_missing(first[place]) for place in columns]
-    if all_values or (any(is_value(first[place]) for place in columns) and all(alike)):
+    values = [place for place, cell in enumerate(first) if is_value(cell)]
+    words = [place for place, cell in enumerate(first) if not (is_value(cell) or is_missing(cell))]
+    if (known and not words) or (_some_hold_values(rest, values) and not _some_hold_values(rest, words)):
         called = f"the columns are called x0 to x{len(first) - 1}" if len(first) > 1 else "the column is called x0"
         return None, f"no header line found: {called}"
     names = [cell.strip() for cell in first]
@@ -222,6 +222,11 @@ def _counts_columns(first: Sequence[str], rest: Sequence[Sequence[str]]) -> bool
         return False
     # Whole numbers below 0, 1, 2 may just count on: then the first row is a row like them.
     return first[0] == "" or any("." in cell for cells in rest for cell in cells)
+
+
+def _some_hold_values(rows: Sequence[Sequence[str]], places: Sequence[int]) -> bool:
+    """Whether one of the columns at these places has only numbers or times."""
+    return any(_holds_values(rows, place) for place in places)
 
 
 def _holds_values(rows: Sequence[Sequence[str]], place: int) -> bool:

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import math
 import re
 from dataclasses import dataclass
 
 import numpy as np
 import pyarrow as pa
+from numpy.lib.stride_tricks import sliding_window_view
 
-from hourglass.data.grid import DAY, OFF_GRID, Grid, mean_columns_at, runs
+from hourglass.data.grid import DAY, OFF_GRID, Grid, runs
 from hourglass.data.signals import Signal
 from hourglass.data.times import length_word
 from hourglass.errors import DataError, UsageError
@@ -66,7 +68,7 @@ class Windows:
     """Where the windows of a series came from."""
 
     starts: np.ndarray
-    """First step of each window, counted through all series; int64 (n,)."""
+    """First step of each window, counted through all series, no two the same; int64 (n,)."""
     steps: int
     length: int
     """Steps of one series."""
@@ -93,11 +95,18 @@ class Windows:
     def at_rows(self, values: np.ndarray) -> np.ndarray:
         """What windows say of their steps, averaged for each input row.
 
-        `values` has shape (n, steps, columns) or (n, 1, columns), the result (rows, columns): NaN where no window is.
+        `values` has shape (n, steps, columns) or (n, 1, columns), the result (rows, columns): NaN where no window is,
+        and where all that is said is NaN.
         """
-        steps = (self.starts[:, None] + np.arange(self.steps)).ravel()
         values = np.broadcast_to(values, (len(self.starts), self.steps, values.shape[2]))
-        means = mean_columns_at(steps, values.reshape(len(steps), -1), self.total)
+        total, count = np.zeros((self.total, values.shape[2])), np.zeros((self.total, values.shape[2]))
+        # a step of all windows at a time: the steps of all windows at once are many times the series
+        for step in reversed(range(self.steps)):  # so that a sum takes windows in their order
+            known = ~np.isnan(values[:, step])
+            there = _evenly(self.starts + step)
+            total[there] += np.where(known, values[:, step], 0.0)
+            count[there] += known
+        means = np.divide(total, count, out=np.full(total.shape, np.nan), where=count > 0)
         return np.asarray(means[self.slots])
 
     def rows_of(self, window: int) -> np.ndarray:
@@ -124,10 +133,48 @@ class Windows:
         return abs(self.steps * step - DAY) < OFF_GRID * step and self.grid.time_of_day(first) < OFF_GRID * step
 
 
+def cut(values: np.ndarray, starts: np.ndarray, steps: int) -> np.ndarray:
+    """Windows (n, steps, channels) of `steps` from each of `starts` in all steps (total, channels), in their order.
+
+    Evenly spaced windows are a view of the values, however many times each step lies in one of them; uneven ones (of
+    several series, around gaps, or the last one moved back) are copied.
+
+    >>> values = np.arange(10.0)[:, None]
+    >>> cut(values, np.array([1, 4, 7]), 3)[2, :, 0], np.shares_memory(cut(values, np.array([1, 4, 7]), 3), values)
+    (array([7., 8., 9.]), True)
+    """
+    views = np.moveaxis(sliding_window_view(values, steps, axis=0, writeable=True), -1, 1)
+    return np.asarray(views[_evenly(starts)])
+
+
+def covered(starts: np.ndarray, steps: int, total: int) -> np.ndarray:
+    """Which of `total` steps lie in one of the windows of `steps` at `starts`."""
+    change = np.zeros(total + 1, dtype=np.int64)
+    change[starts] += 1
+    change[starts + steps] -= 1
+    return np.asarray(np.cumsum(change)[:-1] > 0)
+
+
+def _evenly(places: np.ndarray) -> np.ndarray | slice:
+    """Places as a slice where they ascend evenly, since that makes a view; else as they are."""
+    gaps = np.diff(places)
+    if not len(places) or (len(gaps) and (gaps[0] < 1 or bool((gaps != gaps[0]).any()))):
+        return places
+    return slice(int(places[0]), int(places[-1]) + 1, int(gaps[0]) if len(gaps) else 1)
+
+
 def window_rule(window: str | None, stride: int | None, signal: Signal) -> WindowRule:
     """The rule that the options ask for, or the default one for this series."""
     steps, calendar = default_window(signal) if window is None else _asked_window(window, signal.grid)
-    return WindowRule(steps, stride or (steps if calendar else max(1, steps // 4)), calendar)
+    return WindowRule(steps, stride or (steps if calendar else _default_stride(steps)), calendar)
+
+
+def _default_stride(steps: int) -> int:
+    """At most a quarter of the window, and no factor in common with it: a period is then begun at every phase.
+
+    A stride that divides the period shows a model a few phases only, and a series that begins elsewhere is all odd.
+    """
+    return next(stride for stride in range(max(1, steps // 4), 0, -1) if math.gcd(stride, steps) == 1)
 
 
 def _asked_window(window: str, grid: Grid | None) -> tuple[int, float | None]:

@@ -19,7 +19,6 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.csv as pa_csv
-import pyarrow.parquet as pq
 
 from hourglass.data.columns import table_of
 from hourglass.errors import DataError, UsageError
@@ -165,6 +164,8 @@ def _plain(value: Any) -> Any:
 
 
 def _write_parquet(table: pa.Table, handle: BinaryIO) -> None:
+    import pyarrow.parquet as pq  # slow to import, and most files are none
+
     pq.write_table(table, handle)
 
 
