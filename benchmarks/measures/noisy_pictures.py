@@ -60,7 +60,7 @@ def psnrs(name: str, fast: bool) -> dict[str, float]:
     fitted = {
         "supervised": ImageAutoencoder("u-net", **scale, **steps).fit(noisy, clean=train),
         "Noise2Noise": ImageAutoencoder("u-net", **scale, **steps).fit(noisy, clean=spoilt(train, 1)),
-        "blind": ImageAutoencoder("noise2void", **scale, **steps).fit(noisy),
+        "blind": ImageAutoencoder("recorrupted", **scale, **steps).fit(noisy),
     }
     seen = spoilt(test, 2)
     found = {way: psnr(test, model.denoise(seen)) for way, model in fitted.items()}

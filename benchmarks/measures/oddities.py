@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import numpy as np
+from accuracy import one_class
 from common import data
 from days import taxi, temperatures
-from one_class import split
 from sklearn.metrics import roc_auc_score
 
 from hourglass import AnomalyDetector, SeriesAutoencoder, TableAutoencoder
@@ -46,7 +46,7 @@ def heart_beats(fast: bool) -> Measure:
 def compact(fast: bool) -> Measure:
     """The recipe `compact` on heart-rate recordings (cardio), half of the normal rows to learn from."""
     with np.load(data("adbench/6_cardio.npz"), allow_pickle=False) as file:
-        train, test, odd = split(file["X"], file["y"] == 1, 0)
+        train, test, odd = one_class(file["X"], file["y"] == 1, 0)
     model = AnomalyDetector(TableAutoencoder(recipe="compact", **({"epochs": 5} if fast else {}))).fit(train).model_
     packed = model.format.pack
     own = float(roc_auc_score(odd, model.score(packed(test))))

@@ -12,9 +12,11 @@ from hourglass.core.corruptions import (
     HiddenPatches,
     Masking,
     NoCorruption,
+    Recorruption,
     SaltAndPepper,
     Swap,
     ToldMasking,
+    noise_deviation,
 )
 from hourglass.data.samples import Cell, Layout
 from hourglass.errors import UsageError
@@ -22,7 +24,7 @@ from hourglass.errors import UsageError
 LAYOUT = Layout((8,), (Cell("a"), Cell("town", "category", 4), Cell("paid", "flag"), Cell("size", "category", 2)))
 PICTURE, SERIES = Layout((1, 20, 10)), Layout((30, 2))
 ANYWHERE = [NoCorruption(), GaussianNoise(), SaltAndPepper(), Masking(), ToldMasking(), Swap()]
-ORDERED = [HiddenPatches(), BlindSpots(), Blocks()]
+ORDERED = [HiddenPatches(), BlindSpots(), Blocks(), Recorruption()]
 CASES = [(settings, layout) for settings in ANYWHERE for layout in (LAYOUT, PICTURE)]
 CASES += [(settings, layout) for settings in ORDERED for layout in (SERIES, PICTURE)]
 
@@ -227,3 +229,35 @@ def test_one_sample_of_one_number_works(settings: Corruption) -> None:
     seen, _ = settings.build(Layout(shape))(torch.ones(1, *shape), torch.Generator().manual_seed(0))
     assert seen.shape == (1, *shape)
     assert torch.isfinite(seen).all()
+
+
+def waves(layout: Layout, rows: int = 400) -> Tensor:
+    """Smooth samples."""
+    sides = layout.shape[:1] if len(layout.shape) == 2 else layout.shape[1:]
+    place = sum(torch.arange(side).reshape(-1, *[1] * (len(sides) - 1 - at)) for at, side in enumerate(sides))
+    phase = torch.rand(rows, 1, generator=torch.Generator().manual_seed(1)) * 6
+    wave = torch.sin(phase + place.flatten() / 8)  # type: ignore[union-attr]
+    return (wave[:, :, None] if len(sides) == 1 else wave.reshape(rows, 1, *sides)).expand(rows, *layout.shape)
+
+
+@pytest.mark.parametrize("layout", [SERIES, PICTURE], ids=["series", "pictures"])
+def test_two_takes_made_of_one_have_errors_that_know_nothing_of_each_other(layout: Layout) -> None:
+    clean, generator = waves(layout), torch.Generator().manual_seed(2)
+    noisy = clean + 0.3 * torch.randn(clean.shape, generator=generator)
+    settings = Recorruption(scale=0.3)
+    seen, hidden = settings.build(layout)(noisy, generator)
+    wanted = noisy + settings.pull * (seen - noisy)
+    assert hidden is None
+    errors = torch.stack([(seen - clean).flatten(), (wanted - clean).flatten()])
+    assert torch.corrcoef(errors)[0, 1].abs() < 0.02  # without the second take, .87
+    assert errors.std(1).tolist() == pytest.approx([0.3 * 1.25**0.5, 0.3 * 5**0.5], rel=0.02)
+
+
+@pytest.mark.parametrize("deviation", [0.05, 0.5])
+@pytest.mark.parametrize("layout", [SERIES, PICTURE], ids=["series", "pictures"])
+def test_the_noise_of_smooth_samples_is_estimated(layout: Layout, deviation: float) -> None:
+    clean = waves(layout)
+    noisy = clean + deviation * torch.randn(clean.shape, generator=torch.Generator().manual_seed(2))
+    textured = torch.cat([noisy, noisy[:100] + samples(layout, 100)])
+    for x in (noisy, textured):
+        assert noise_deviation(x).item() == pytest.approx(deviation, rel=0.15)

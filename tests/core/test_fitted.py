@@ -94,7 +94,7 @@ def test_a_rows_score_does_not_depend_on_its_company(fitted: Fit, make: Make, na
     whole = model.score(packed)
     for start, size in [(0, 1), (63, 1), (64, 1), (1_099, 1), (7, 7), (1_093, 7), (500, 512)]:
         part = model.score(Packed(packed.samples[start : start + size]))
-        np.testing.assert_allclose(part, whole[start : start + size], rtol=1e-7)
+        np.testing.assert_allclose(part, whole[start : start + size], rtol=1e-6)  # a rounding is 1.2e-7
 
 
 # Reasons

@@ -18,6 +18,7 @@ from hourglass.core.scores import (
     ErrorScorer,
     MaskedCellScorer,
     NeighbourScorer,
+    _partitions,
     raw_scores,
     scorer_named,
 )
@@ -67,8 +68,8 @@ def test_each_cell_is_hidden_once_a_partition(layout: Layout) -> None:
     masks = masked_cells(model).state["masks"]
     cell_of = torch.from_numpy(layout.cell_of())
     count = int(cell_of[-1]) + 1
-    assert (masks.sum(0) == 6).all()
-    assert len(masks) == sum(min(groups, count) for groups in (2, 2, 4, 4, 8, 8))
+    assert (masks.sum(0) == 2).all()
+    assert len(masks) == sum(min(groups, count) for groups in (3, 4))
     for cell in range(count):  # a category's places go together
         places = masks[:, cell_of == cell]
         assert (places == places[:, :1]).all()
@@ -82,13 +83,21 @@ def test_masked_cells_are_a_loop_over_masks() -> None:
     with torch.no_grad():
         for mask in scorer.state["masks"]:
             output = model.decoder(model.encoder(torch.where(mask, 0.0, known), mask | missing))
-            errors += model.loss.cells(output, known) * model.loss.per_cell(mask[None] & ~missing) / 6
-            expected += model.loss.expectation(output) * mask / 6
+            errors += model.loss.cells(output, known) * model.loss.per_cell(mask[None] & ~missing) / 2
+            expected += model.loss.expectation(output) * mask / 2
         ours = scorer.cells(model, x)
         torch.testing.assert_close(ours[0], errors)
         torch.testing.assert_close(ours[1], expected)
         there = ~model.loss.per_cell(missing)
         torch.testing.assert_close(scorer(model, x), (errors * there).sum(1) / there.sum(1))
+
+
+def test_a_partition_ends_where_every_number_has_been_hidden() -> None:
+    """So that masks from any model file are taken apart as they were made."""
+    model = network(MIXED)
+    parts = _partitions(masked_cells(model).state["masks"])
+    assert [len(part) for part in parts] == [3, 4]
+    assert all((part.sum(0) == 1).all() for part in parts)
 
 
 def test_where_whole_patches_were_hidden_in_training_they_are_in_scoring() -> None:
@@ -98,8 +107,8 @@ def test_where_whole_patches_were_hidden_in_training_they_are_in_scoring() -> No
     )
     masks = masked_cells(model).state["masks"].reshape(-1, 4, 3, 4, 3).transpose(2, 3).reshape(-1, 16, 9)
     assert (masks.all(2) == masks.any(2)).all()
-    assert (masks.all(2).sum(0) == 6).all()
-    assert masks.all(2).sum(1).tolist() == [8] * 4 + [4] * 8 + [2] * 16
+    assert (masks.all(2).sum(0) == 2).all()
+    assert masks.all(2).sum(1).tolist() == [6, 5, 5] + [4] * 4
 
 
 def test_the_error_is_the_plain_loss_and_missing_cells_have_none() -> None:
@@ -112,34 +121,38 @@ def test_the_error_is_the_plain_loss_and_missing_cells_have_none() -> None:
 
 
 @pytest.mark.parametrize("offset", [0, 100])
-def test_neighbours_is_the_distance_to_the_fifth_nearest_code(offset: float) -> None:
-    """Also where codes are far from 0 and near each other, which |a|^2 - 2ab + |b|^2 in float32 would lose."""
+def test_neighbours_is_the_distance_to_the_fifth_nearest_as_the_first_layer_sees_them(offset: float) -> None:
+    """Also where activations are far from 0 and near each other, which |a|^2 - 2ab + |b|^2 in float32 would lose."""
     model = network(MIXED)
     with torch.no_grad():
-        model.encoder.stack[-1].bias += offset  # type: ignore[union-attr,index,operator]
+        model.encoder.stack[0].bias += offset  # type: ignore[union-attr,index,operator]
     x, new = samples(60), samples(200)[150:]
     scorer = NeighbourScorer(NeighbourScorer.learn(model, x, 0))
+
+    def seen(x: Tensor) -> np.ndarray:
+        told = torch.cat([x.nan_to_num(0.0), x.isnan().float()], dim=1)
+        return torch.nn.functional.silu(model.encoder.stack[0](told)).double().numpy()
+
     with torch.no_grad():
-        codes, asked = model.encode(x).double().numpy(), model.encode(new).double().numpy()
-        scale = codes.std(axis=0)
-        distances = np.linalg.norm((asked[:, None] - codes[None]) / scale, axis=2)
+        stored, asked = seen(x), seen(new)
+        distances = np.linalg.norm((asked[:, None] - stored[None]) / stored.std(axis=0), axis=2)
         ours = scorer(model, new).numpy()
     np.testing.assert_allclose(ours, np.sort(distances, axis=1)[:, 4], rtol=2e-3)
 
 
 @pytest.mark.parametrize("rows", [2, 4])
-def test_fewer_codes_than_neighbours_work(rows: int) -> None:
+def test_fewer_samples_than_neighbours_work(rows: int) -> None:
     model = network(MIXED)
     scorer = NeighbourScorer(NeighbourScorer.learn(model, samples(rows), 0))
     with torch.no_grad():
         assert torch.isfinite(scorer(model, samples(9))).all()
 
 
-def test_at_most_2000_codes_are_stored() -> None:
-    assert len(NeighbourScorer.learn(network(MIXED), samples(2_500), 0)["codes"]) == 2_000
+def test_at_most_2000_samples_are_stored() -> None:
+    assert len(NeighbourScorer.learn(network(MIXED), samples(2_500), 0)["stored"]) == 2_000
 
 
-@pytest.mark.parametrize("name", ["error", "masked-cell", "neighbours"])
+@pytest.mark.parametrize("name", ["error", "masked-cell", "activations", "neighbours"])
 @pytest.mark.parametrize("layout", [MIXED, Layout((140,))], ids=["7 numbers", "140 numbers"])
 def test_a_rows_score_does_not_depend_on_its_batch(name: str, layout: Layout) -> None:
     model = network(layout)

@@ -31,8 +31,8 @@ class Corruption(Part):
     slot = "corruption"
     tells: ClassVar[bool] = False
     """Whether the network is told what was hidden (its encoder then takes the mask as further inputs)."""
-    redraws: ClassVar[bool] = False
-    """Whether what it makes of a sample is also what must be given back: it draws data, and hides nothing."""
+    pull: ClassVar[float] = 0.0
+    """What must be given back is the sample plus so much of what was changed in it: 0 is the sample as it was."""
     unit_interval: ClassVar[bool] = False
     """Whether it takes numbers from 0 to 1 only."""
 
@@ -60,7 +60,7 @@ class Binarise(Corruption):
     """
 
     name = "binarise"
-    redraws = True
+    pull = 1.0
     unit_interval = True
 
     def build(self, layout: Layout) -> Corrupt:
@@ -228,6 +228,47 @@ class _SpotHider:
             end = start + way
             place = place * side + torch.where((end < 0) | (end >= side), start - way, end)
         return place
+
+
+@dataclass(frozen=True)
+class Recorruption(Corruption):
+    """Noisy samples get half as much normal noise again, and twice that noise is taken off what must be given back.
+
+    Of seen = y + sigma z / 2 and wanted = y - 2 sigma z, two takes of what was measured as y, the errors are
+    independent where y's own are normal with deviation sigma: noisy samples alone then teach what clean ones would, and
+    the network need not be blind to any pixel (Recorrupted-to-Recorrupted, Pang et al. 2021). Without `scale`, sigma is
+    estimated in each batch (see `noise_deviation`).
+    """
+
+    name = "recorruption"
+    pull = -4.0
+    scale: float | None = option(
+        None, "standard deviation of the noise that samples have, on the scaled data (default: estimated)", low=0
+    )
+
+    def build(self, layout: Layout) -> Corrupt:
+        _refuse_tables(self, layout)
+
+        def corrupt(x: Tensor, generator: torch.Generator | None) -> tuple[Tensor, Tensor | None]:
+            scale = noise_deviation(x) if self.scale is None else self.scale
+            return x + scale / 2 * normal_like(x, generator), None
+
+        return corrupt
+
+
+def noise_deviation(x: Tensor) -> Tensor:
+    """Standard deviation of the noise in series (n, steps, channels) or pictures (n, channels, height, width).
+
+    Of differences that cancel what is smooth, a - b along both sides or a - 2 b + c along the only one, the median size
+    over .6745 (Donoho and Johnstone 1994), for each sample; of these the lower quartile, since texture adds to
+    differences and noise is in all samples.
+    """
+    maps = channels_first(x)
+    order, size = (2, math.sqrt(6)) if maps.dim() == 3 else (1, math.sqrt(2))
+    for side in range(2, maps.dim()):
+        if maps.shape[side] > order:
+            maps = maps.diff(order, dim=side) / size
+    return maps.flatten(1).abs().median(dim=1).values.quantile(0.25) / 0.6745
 
 
 @dataclass(frozen=True)

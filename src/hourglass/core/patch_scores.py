@@ -13,13 +13,12 @@ from hourglass.core.chunks import chunk_rows
 from hourglass.core.model import Autoencoder, split_missing
 from hourglass.core.networks.grids import channels_first
 from hourglass.core.scores import CellScorer
+from hourglass.core.whitening import merged, whitening
 
 _STAGES = 3
 _STEP, _SIDE = 2, 4
 """Patches begin every second step or pixel, and what is left of the sample is read four wide."""
 _MOST_SAMPLES = 2_000
-_MOST_NUMBERS = 128
-_SHRINKAGE = 0.01
 _PRIOR = 10
 """The typical distance of all places counts as so many samples of each."""
 _SHARE = 0.01
@@ -73,34 +72,6 @@ class PatchScorer(CellScorer):
         """Of each patch, in typical distances: (n, ...), half as long each way as the sample, rounded up."""
         mean, whiten, typical = (self.state[name].to(x.device) for name in ("mean", "whitening", "typical"))
         return _distances(_patches(network, x), mean, whiten) / typical
-
-
-def merged(count: int, mean: Tensor, covariance: Tensor, patches: Tensor) -> tuple[int, Tensor, Tensor]:
-    """Number, mean and covariance of the patches so far and of further ones (n, numbers) (Chan et al. 1983)."""
-    further = len(patches)
-    total = count + further
-    centre = patches.mean(0)
-    centred, shift = patches - centre, centre - mean
-    scatter = covariance * count + centred.T @ centred + torch.outer(shift, shift).mul(count * further / total)
-    return total, mean + shift * (further / total), scatter / total
-
-
-def whitening(covariance: Tensor, generator: torch.Generator) -> Tensor:
-    """W such that |(f - mean) W| is the Mahalanobis distance of f, under a covariance shrunk towards its diagonal.
-
-    More than 128 numbers, each divided by its deviation, are first turned at random and cut to 128.
-    """
-    variance = covariance.diagonal()
-    scale = torch.where(variance > 1e-12, variance, torch.ones_like(variance)).rsqrt()
-    turn = torch.eye(len(covariance), dtype=covariance.dtype)
-    if len(covariance) > _MOST_NUMBERS:
-        turn = torch.linalg.qr(torch.randn(len(covariance), _MOST_NUMBERS, generator=generator, dtype=turn.dtype)).Q
-    turn = scale[:, None] * turn
-    kept = turn.T @ covariance @ turn
-    typical = kept.diagonal().mean().clamp(min=1e-6)
-    shrunk = (1 - _SHRINKAGE) * kept + _SHRINKAGE * typical * torch.eye(len(kept), dtype=kept.dtype)
-    inverse: Tensor = torch.linalg.solve_triangular(torch.linalg.cholesky(shrunk), turn.T, upper=False)
-    return inverse.T.contiguous()
 
 
 def _distances(patches: Tensor, mean: Tensor, whiten: Tensor) -> Tensor:

@@ -22,9 +22,11 @@ from hourglass.data.samples import Layout
 from hourglass.errors import UsageError
 from hourglass.settings import did_you_mean
 
-_PARTITIONS = (2, 2, 4, 4, 8, 8)
-_MOST_CODES = 2_000
+_PARTITIONS = (3, 4)
+_MOST_STORED = 2_000
 _NEIGHBOURS = 5
+_TOGETHER = 1_024
+"""Samples whose distances to all stored ones are in memory at a time."""
 
 
 SCORERS: dict[str, type[Scorer]] = {}
@@ -96,7 +98,7 @@ class MaskedCellScorer(CellScorer):
 
     @classmethod
     def learn(cls, network: Autoencoder, samples: Tensor, seed: int) -> dict[str, Tensor]:
-        """Masks (passes, numbers): random partitions of the cells into 2, 4 and 8 groups, as far as there are cells."""
+        """Masks (passes, numbers): random partitions of the cells into 3 and 4 groups, as far as there are cells."""
         generator = torch.Generator().manual_seed(seed)
         unit_of: Tensor = getattr(network.corruption, "units", network.loss.cell_of).cpu()
         count = int(unit_of.max()) + 1
@@ -111,41 +113,71 @@ class MaskedCellScorer(CellScorer):
 
     def cells(self, network: Autoencoder, x: Tensor) -> tuple[Tensor, Tensor]:
         known, missing = split_missing(x)
+        partitions = _partitions(self.state["masks"].to(x.device))
         errors, expected = torch.zeros(len(x), network.loss.count, device=x.device), torch.zeros_like(x)
-        passes = torch.zeros_like(x[:1])
-        for mask in self.state["masks"].to(x.device):
-            hidden = mask.reshape(x.shape[1:]).expand(x.shape)
-            trace = network.pass_through(known, missing, known.masked_fill(hidden, 0.0), hidden, None)
-            here = hidden if missing is None else hidden & ~missing
-            errors = errors + network.loss.cells(trace.output, known) * network.loss.per_cell(here)
-            expected = expected + network.loss.expectation(trace.output) * hidden
-            passes = passes + hidden[:1].float()
-        times = passes.clamp(min=1.0)
-        return errors / network.loss.per_cell(times), expected / times
+        for masks in partitions:
+            guesses = _guesses(network, known, missing, masks.reshape(-1, *x.shape[1:]))
+            errors += network.loss.cells(guesses, known)
+            expected += network.loss.expectation(guesses)
+        there = network.loss.counting(missing, None)
+        return (errors if there is None else errors * there) / len(partitions), expected / len(partitions)
+
+
+def _partitions(masks: Tensor) -> list[Tensor]:
+    """The masks (passes, numbers) of each partition: as many as together hide every number once."""
+    times = masks.cumsum(0)
+    complete = (times.amin(1) == times.amax(1)).nonzero().flatten() + 1
+    return list(masks.tensor_split(complete[:-1].tolist()))
+
+
+def _guesses(network: Autoencoder, known: Tensor, missing: Tensor | None, masks: Tensor) -> Tensor:
+    """What the network says of each number while it is hidden, with all others of its group: (n, ...)."""
+    output = torch.zeros_like(known)
+    for mask in masks:
+        hidden = mask.expand(known.shape)
+        trace = network.pass_through(known, missing, known.masked_fill(hidden, 0.0), hidden, None)
+        output = torch.where(hidden, trace.output, output)
+    return output
 
 
 class NeighbourScorer(Scorer):
-    """How far the sample's code is from the codes of training samples: the distance to the fifth nearest."""
+    """How far the sample is from training samples, as its own network sees them: the distance to the fifth nearest.
+
+    Seen by the first hidden layer, which still tells samples apart that the narrow code does not; where the encoder
+    does not tell of its layers, by the code.
+    """
 
     name = "neighbours"
 
     @classmethod
     def learn(cls, network: Autoencoder, samples: Tensor, seed: int) -> dict[str, Tensor]:
-        """At most 2,000 codes drawn from the training samples, each number centred and divided by its deviation."""
+        """At most 2,000 training samples as the layer sees them, each number centred and divided by its deviation."""
         generator = torch.Generator().manual_seed(seed)
-        chosen = torch.randperm(len(samples), generator=generator)[:_MOST_CODES]
+        chosen = torch.randperm(len(samples), generator=generator)[:_MOST_STORED]
         with torch.inference_mode():
-            codes = network.encode(samples[chosen.to(samples.device)])
-        centre, scale = codes.mean(0), codes.std(0, correction=0).clamp(min=1e-6)
-        # cdist multiplies codes out, which loses small distances between codes far from 0
-        state = {"codes": (codes - centre) / scale, "centre": centre, "scale": scale}
+            seen = _seen_by(network, samples[chosen.to(samples.device)])
+        centre, scale = seen.mean(0), seen.std(0, correction=0).clamp(min=1e-6)
+        # cdist multiplies numbers out, which loses small distances between samples far from 0
+        state = {"stored": (seen - centre) / scale, "centre": centre, "scale": scale}
         return {name: tensor.cpu().clone() for name, tensor in state.items()}
 
     def __call__(self, network: Autoencoder, x: Tensor) -> Tensor:
-        stored, centre, scale = (self.state[name].to(x.device) for name in ("codes", "centre", "scale"))
-        distance = torch.cdist((network.encode(x) - centre) / scale, stored)
-        nearest = distance.topk(min(_NEIGHBOURS, len(stored)), dim=1, largest=False).values
-        return nearest[:, -1]  # `kthvalue` is the same, and takes seven times as long
+        stored, centre, scale = (self.state[name].to(x.device) for name in ("stored", "centre", "scale"))
+        seen = (_seen_by(network, x) - centre) / scale
+        rank = min(_NEIGHBOURS, len(stored))
+        # `kthvalue` is the same as the last of `topk`, and takes seven times as long
+        nearest = [
+            torch.cdist(some, stored).topk(rank, dim=1, largest=False).values[:, -1]
+            for some in torch.split(seen, _TOGETHER)
+        ]
+        return torch.cat(nearest)
+
+
+def _seen_by(network: Autoencoder, x: Tensor) -> Tensor:
+    """What the encoder's first hidden layer makes of samples, or else their codes. Shape (n, numbers)."""
+    by_layer = getattr(network.encoder, "by_layer", None)
+    seen: Tensor = by_layer(*split_missing(x))[0] if by_layer else network.encode(x)
+    return seen
 
 
 def scorer_named(name: str) -> type[Scorer]:
