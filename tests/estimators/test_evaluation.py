@@ -1,16 +1,23 @@
 import warnings
 
 import numpy as np
+import pyarrow as pa
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from sklearn import metrics
 
 from hourglass.core.fitted import FittedModel
+from hourglass.data.samples import Frame
 from hourglass.errors import DataError
 from hourglass.estimators.anomaly import AnomalyDetector
 from hourglass.estimators.baselines import Baselines
 from hourglass.estimators.evaluation import decisions, evaluate, ranking, row_scores
+from hourglass.estimators.metrics.affiliation import affiliation
+from hourglass.estimators.metrics.nab import nab_score
+from hourglass.estimators.metrics.oracles import oracle_f1
+from hourglass.estimators.metrics.ranges import range_figures
+from hourglass.estimators.metrics.volumes import volumes
 from hourglass.estimators.modalities import SeriesAutoencoder, TableAutoencoder
 
 FIRST = ["auroc", "average_precision", "accuracy", "precision", "recall", "f1", "false_alarm_rate", "threshold"]
@@ -102,7 +109,48 @@ def test_a_series_is_judged_row_by_row() -> None:
     # a row's score is the mean over the windows that cover it
     covering = (packed.places.starts <= 305) & (packed.places.starts > 305 - 24)
     assert scores["pca"][305] == pytest.approx(baselines.scores(packed.samples)["pca"][covering].mean())
-    assert result["baselines"]["pca"] == ranking(labels, scores["pca"])
+    along = volumes(labels, scores["pca"], 24)
+    assert result["baselines"]["pca"] == ranking(labels, scores["pca"]) | along
+    found = model.detect(series)
+    assert list(result)[:8] == FIRST
+    assert {name: result[name] for name in along} == volumes(labels, found.rows.score, 24)
+    flagged = found.is_anomaly
+    expected = range_figures(labels, flagged) | affiliation(labels, flagged) | {"nab_score": nab_score(labels, flagged)}
+    assert {name: result[name] for name in expected} == expected
+    assert "oracle" not in result
+
+
+def test_rows_of_a_series_are_judged_in_the_order_of_time_and_the_oracle_is_named() -> None:
+    steps = np.arange(240)
+    values = np.sin(2 * np.pi * steps / 24) + 0.05 * np.random.default_rng(0).normal(size=240)
+    labels = (steps >= 150) & (steps < 160)
+    values[labels] = 2.0
+    frame = pa.table({"time": steps, "value": values})
+    model = AnomalyDetector(SeriesAutoencoder(kind="plain", window=24, latent=2, epochs=5), 0.05).fit(frame).model_
+    shuffled = np.random.default_rng(1).permutation(240)
+    asked = [evaluate(model, Frame(frame), labels, oracle=True)]
+    asked.append(evaluate(model, Frame(frame.take(pa.array(shuffled))), labels[shuffled], oracle=True))
+    score = model.detect(Frame(frame)).rows.score
+    for name in ("vus_pr", "range_f1", "event_f1", "affiliation_f1", "nab_score", "oracle"):
+        assert asked[1][name] == pytest.approx(asked[0][name])
+    assert set(asked[0]["oracle"]) == {"oracle_f1", "oracle_nab_score", "point_adjusted_f1"}
+    assert asked[0]["oracle"]["oracle_f1"] == oracle_f1(labels, score)
+
+
+def test_rows_without_an_order_have_no_ranges(model: FittedModel) -> None:
+    result = evaluate(model, DATA, LABELS, oracle=True)
+    assert "vus_pr" not in result
+    assert set(result["oracle"]) == {"oracle_f1"}
+    assert result["oracle"]["oracle_f1"] >= result["f1"]
+
+
+def test_several_series_have_no_common_ranges() -> None:
+    series = np.random.default_rng(0).normal(size=(3, 40, 1))
+    autoencoder = SeriesAutoencoder(kind="plain", window=8, latent=2, epochs=2)
+    model = AnomalyDetector(autoencoder, 0.1).fit(series).model_
+    result = evaluate(model, series, np.arange(120) % 40 > 30)
+    assert result["rows"] == 120
+    assert "vus_pr" not in result
 
 
 def test_decisions_by_hand() -> None:

@@ -19,8 +19,9 @@ from hourglass.core.latent_space import between
 from hourglass.core.model import Autoencoder
 from hourglass.core.priors import FittedPrior, Prior, check_prior, fit_prior
 from hourglass.core.scores import CellScorer, Combination, ErrorScorer, MaskedCellScorer, Scorer, bounded, raw_scores
-from hourglass.core.thresholds import Threshold, conformal_p_values, threshold
+from hourglass.core.thresholds import Threshold, check_discovery_rate, conformal_p_values, discoveries, drift, threshold
 from hourglass.core.training import History
+from hourglass.data.filling import filled
 from hourglass.data.formats import Data, Format, Result, Rows
 from hourglass.data.samples import Frame, Packed, recut
 from hourglass.errors import DataError, SchemaError, UsageError
@@ -29,6 +30,8 @@ AUTOENCODER, DETECTOR = "autoencoder", "detector"
 """What a model was fitted to be: the estimator that its file is read back into."""
 HELD_OUT, OUT_OF_FOLD, TRAINING = CALIBRATED_ON = ("held-out rows", "out-of-fold scores", "training rows")
 
+_ENOUGH_FOR_DRIFT = 200
+"""Rows from which on it is asked whether they are unlike those of the calibration."""
 _EXPLAINED = 4_096
 """Samples explained at a time: each of their cells is a Python object meanwhile."""
 
@@ -67,6 +70,8 @@ class Detection:
     samples: np.ndarray = field(default_factory=lambda: np.empty(0))
     """Anomaly score of each sample (of each window, for a series)."""
     packed: Packed | None = None
+    drift: str = ""
+    """One sentence where the rows are unlike those that set the threshold."""
 
 
 @dataclass
@@ -115,6 +120,10 @@ class FittedModel:
         """The data given back through the bottleneck, in their own form and units."""
         packed = self.format.pack(data)
         return self.format.unpack(self._run(self.network.reconstruct, packed.samples), packed.places)
+
+    def fill_missing(self, data: Data) -> Result:
+        """The rows of a table with what the model makes of their missing cells, and nothing else changed."""
+        return filled(data, self.reconstruct(data))
 
     def predict(self, data: Data) -> np.ndarray:
         """What the head makes of each sample: its likeliest class, or its quantities. Shape (n,) or (n, k)."""
@@ -209,9 +218,12 @@ class FittedModel:
         rule: str | None = None,
         reasons: str = "flagged",
         own: bool = False,
+        false_discovery_rate: float | None = None,
     ) -> Detection:
         """Anomaly score, p-value and flag of every input row; reasons for the flagged ones (or "all", or "none").
 
+        `false_discovery_rate`: instead of by a rate and a rule, flag as many rows as leave the expected share of normal
+        ones among the flagged at most this.
         `own`: the data are those that the model was fitted on. Where all of them were scored out of fold, those scores
         are taken, so that no row is judged by a network that has seen it.
         """
@@ -219,7 +231,7 @@ class FittedModel:
         known = self.calibration.scores
         unseen = own and self.calibration.source == OUT_OF_FOLD and len(known) == packed.row_count
         samples = known if unseen and packed.groups is None else self.score(packed)
-        found = self._judged(samples, packed, rate, rule, unseen)
+        found = self._judged(samples, packed, rate, rule, unseen, false_discovery_rate)
         if packed.rows_are_samples and reasons != "none":
             flagged = found.is_anomaly
             chosen = np.flatnonzero(flagged) if reasons == "flagged" else np.arange(len(flagged))
@@ -227,14 +239,19 @@ class FittedModel:
         return found
 
     def detect_blocks(
-        self, blocks: Iterable[Frame], rate: float | None = None, rule: str | None = None, reasons: str = "flagged"
+        self,
+        blocks: Iterable[Frame],
+        rate: float | None = None,
+        rule: str | None = None,
+        reasons: str = "flagged",
+        false_discovery_rate: float | None = None,
     ) -> Detection:
         """`detect` of a table that comes in blocks of rows, of which only scores and the flagged rows are kept.
 
         Reasons for the flagged rows, or "none". `DataError` where blocks say different things, so that the whole table
         would say something else.
         """
-        limit = self.threshold(rate, rule).value
+        limit = self._lowest_limit(rate, rule, false_discovery_rate).value
         scores, samples, rows, notices = [], [], [], []
         # a row's place in its chunk has a part in how it is rounded: the chunks must be those of the whole table
         for block in recut(blocks, MOST_ROWS):
@@ -246,28 +263,53 @@ class FittedModel:
             notices.append([*block.notices, *packed.notices])
         if not notices or any(said != notices[0] for said in notices):
             raise DataError("blocks of the table have different notices", where="detect_blocks")
-        kept = Packed(np.concatenate(samples), notices=notices[0])
-        found = self._judged(np.concatenate(scores), kept, rate, rule, False)
+        kept, every = Packed(np.concatenate(samples), notices=notices[0]), np.concatenate(scores)
+        found = self._judged(every, kept, rate, rule, False, false_discovery_rate)
         if reasons == "flagged":
-            told = self.explain_rows(Frame.joined(rows), kept, np.arange(len(kept.samples)))
+            chosen = np.flatnonzero(found.is_anomaly[every > limit])
+            told = self.explain_rows(Frame.joined(rows), kept, chosen)
             found.reasons.update(zip(np.flatnonzero(found.is_anomaly).tolist(), told, strict=True))
         return found
 
+    def _lowest_limit(self, rate: float | None, rule: str | None, false_discovery_rate: float | None) -> Threshold:
+        """The threshold; for a false discovery rate, the one of a false-alarm rate as high, which is lower or equal."""
+        if false_discovery_rate is None:
+            return self.threshold(rate, rule)
+        if rate is not None or rule is not None:
+            how = "leave the false-alarm rate and the threshold's rule out"
+            raise UsageError("it sets the threshold by itself", where="false_discovery_rate", how=how)
+        check_discovery_rate(false_discovery_rate)
+        return self.threshold(false_discovery_rate, "conformal")
+
     def _judged(
-        self, samples: np.ndarray, packed: Packed, rate: float | None, rule: str | None, unseen: bool
+        self,
+        samples: np.ndarray,
+        packed: Packed,
+        rate: float | None,
+        rule: str | None,
+        unseen: bool,
+        false_discovery_rate: float | None,
     ) -> Detection:
         """Scores of samples as scores, p-values and flags of rows; `unseen`: the rows are those of the calibration."""
         known = self.calibration.scores
         rows = self.format.rows(samples, packed.places)
         if unseen and packed.groups is not None:  # calibration scores are of rows, not of their parts
             rows = dataclasses.replace(rows, score=known)
-        limit, p_values = self.threshold(rate, rule), self.p_values(rows.score)
-        flagged = rows.score > limit.value
+        limit, p_values = self._lowest_limit(rate, rule, false_discovery_rate), self.p_values(rows.score)
+        by_rank = (rule or self.experiment.detection.threshold) == "conformal"
         if unseen:  # a row is no evidence against itself: its rank is that among the others
             p_values = np.maximum(p_values * (len(known) + 1) - 1, 1) / len(known)
-            conformal = (rule or self.experiment.detection.threshold) == "conformal"
-            flagged = p_values <= limit.reachable_rate + 1e-9 if conformal else flagged
-        return Detection(rows, p_values, flagged & rows.covered, limit, {}, samples, packed)
+        if false_discovery_rate is not None:
+            limit, by_rank = discoveries(known, rows.score, p_values, false_discovery_rate), True
+        flagged = p_values <= limit.reachable_rate + 1e-9 if unseen and by_rank else rows.score > limit.value
+        drifted = self._drift(rows.score, samples, packed)
+        return Detection(rows, p_values, flagged & rows.covered, limit, {}, samples, packed, drifted)
+
+    def _drift(self, rows: np.ndarray, samples: np.ndarray, packed: Packed) -> str:
+        """What is to be said of many rows that are unlike those of the calibration, which are windows in a series."""
+        if len(rows) < _ENOUGH_FOR_DRIFT or self.calibration.source == TRAINING:
+            return ""
+        return drift(self.calibration.scores, samples if packed.ordered else rows, packed.overlap + 1)
 
     def explain_rows(self, data: Data, packed: Packed, chosen: np.ndarray, most: int = 5) -> list[list[Reason]]:
         """`explain` for the chosen samples of `data`, with the cells as they stand there where samples are rows."""
