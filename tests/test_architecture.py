@@ -19,6 +19,8 @@ from pathlib import Path
 
 import pytest
 
+from hourglass.interfaces.cli import run
+
 ROOT = Path(__file__).resolve().parents[1]
 PACKAGE = "hourglass"
 LAYERS = ("data", "core", "estimators", "interfaces")
@@ -27,7 +29,7 @@ CORE_MAY_IMPORT = {"torch", "numpy", "safetensors"}
 ONE_FILE_READER = "hourglass.core.checkpoints"
 RUNS_CODE_ON_LOAD = {"pickle", "cPickle", "dill", "cloudpickle", "joblib", "marshal", "shelve"}
 UNSAFE_CALLS = {"eval", "exec", "torch.load", "torch.save", "torch.jit.load"}
-HEAVY = {"torch", "sklearn", "scipy", "pandas", "plotly", "soundfile", "soxr"}
+HEAVY = {"torch", "torch._dynamo", "sklearn", "scipy", "pandas", "pyarrow.parquet", "plotly", "soundfile", "soxr"}
 
 Function = ast.FunctionDef | ast.AsyncFunctionDef
 
@@ -328,6 +330,34 @@ def test_help_brings_nothing_heavy(words: list[str]) -> None:
     heavy, talk = heavy_imports(f"from hourglass.interfaces.cli import run; sys.exit(run({words}))")
     assert not heavy
     assert "Usage" in talk
+
+
+def test_a_model_judges_a_table_with_torch_alone(tmp_path: Path) -> None:
+    """As a user's command, whose first array would have Arrow import pandas."""
+    data, model = tmp_path / "data.csv", tmp_path / "model.safetensors"
+    data.write_text("a,b\n" + "".join(f"{row},{row % 7}\n" for row in range(40)))
+    quick = ("--kind", "plain", "--epochs", "1", "--false-alarm-rate", "0.1", "--quiet")
+    assert run(["fit", str(data), "-o", str(model), *quick]) == 0
+    command = ["hourglass", "detect", str(model), str(data), "--quiet"]
+    heavy, scores = heavy_imports(
+        f"import os; os._exit = sys.exit; sys.argv = {command}; from hourglass.interfaces.cli import main; main()"
+    )
+    assert heavy == ["torch"]
+    assert len(scores.splitlines()) == 41
+
+
+def test_frames_of_pandas_are_read_by_a_command_that_left_pandas_out() -> None:
+    pytest.importorskip("pandas")
+    _, talk = heavy_imports(
+        "from hourglass.interfaces.cli import _leave_pandas_out; _leave_pandas_out()\n"
+        "assert 'pandas' not in sys.modules\n"
+        "import pandas\n"
+        "from hourglass.data.files import from_object\n"
+        "times = pandas.to_datetime(['2020-01-01', None])\n"
+        "frame = pandas.DataFrame({'a': [1.5, None], 'b': ['x', None], 't': times})\n"
+        "print(from_object(frame).table.to_pydict())"
+    )
+    assert talk == "{'a': [1.5, None], 'b': ['x', None], 't': [datetime.datetime(2020, 1, 1, 0, 0), None]}\n"
 
 
 def heavy_imports(script: str) -> tuple[list[str], str]:

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from hourglass.estimators.generation import Generator
     from hourglass.estimators.loading import load
     from hourglass.estimators.modalities import AudioAutoencoder, ImageAutoencoder, SeriesAutoencoder, TableAutoencoder
+    from hourglass.estimators.tuning import tune
 
 __all__ = [
     "AnomalyDetector",
@@ -33,6 +34,7 @@ __all__ = [
     "TableAutoencoder",
     "load",
     "load_model",
+    "tune",
 ]
 
 _HOMES = {
@@ -47,6 +49,7 @@ _HOMES = {
     "TableAutoencoder": "estimators.modalities",
     "load": "estimators.loading",
     "load_model": "core.checkpoints",
+    "tune": "estimators.tuning",
 }
 
 

@@ -17,6 +17,7 @@ from __future__ import annotations
 
 import dataclasses
 import difflib
+import functools
 import json
 import math
 import re
@@ -48,7 +49,7 @@ class Settings:
     """The word for it in recipes, saved models and on the command line."""
 
     def __post_init__(self) -> None:
-        types_of = typing.get_type_hints(type(self))
+        types_of = _types_of(type(self))  # type: ignore[arg-type]  # mypy asks the class for its instances' hash
         for field in dataclasses.fields(self):
             value = _checked(type(self), field, types_of[field.name], getattr(self, field.name))
             object.__setattr__(self, field.name, value)
@@ -141,6 +142,17 @@ class Training(Settings):
 
 
 @dataclass(frozen=True)
+class Search(Settings):
+    """How long `tune` looks for a better model, and among what."""
+
+    name: ClassVar[str] = "search"
+
+    trials: int = option(12, "candidates to try, each fitted twice", low=1)
+    timeout: float | None = option(None, "seconds after which no further candidate is tried", low=0)
+    kinds: tuple[str, ...] | None = option(None, "kinds to choose from, such as deep,denoising (default: by modality)")
+
+
+@dataclass(frozen=True)
 class Tuning(Settings):
     """How labels teach a fitted autoencoder: a new layer on its code, and the encoder below it."""
 
@@ -160,11 +172,14 @@ class Detection(Settings):
 
     false_alarm_rate: float = option(0.01, "share of normal rows that may be flagged", low=0, high=0.5)
     threshold: str = option(
-        "conformal", "rule that turns held-out scores into a threshold", choices=("conformal", "quantile", "mad")
+        "conformal",
+        "rule that turns held-out scores into a threshold; peaks-over-threshold is for very small rates",
+        choices=("conformal", "quantile", "mad", "peaks-over-threshold"),
     )
     scorers: tuple[str, ...] | None = option(
         None,
-        "what is measured: error, masked-cell, neighbours, patches, reconstruction-probability (default: by kind)",
+        "what is measured: error, masked-cell, activations, neighbours, patches, reconstruction-probability "
+        "(default: by kind)",
     )
     folds: int | None = option(
         None,
@@ -201,6 +216,12 @@ def from_text(text: str) -> Any:
 _NOTHING = ("none", "null", "off")
 _DECIMAL = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)(e[+-]?\d+)?", re.IGNORECASE)
 """Numbers that people type and JSON refuses: .3, 5., +2, 007."""
+
+
+@functools.cache
+def _types_of(cls: type[Settings]) -> dict[str, Any]:
+    """The types of the options; found once a class, since a model is made of dozens of settings."""
+    return typing.get_type_hints(cls)
 
 
 def _checked(cls: type[Settings], field: dataclasses.Field[Any], wanted: Any, value: Any) -> Any:

@@ -22,7 +22,7 @@ from hourglass.interfaces.cli import run
 from hourglass.interfaces.codec import compress_data, restore
 from hourglass.interfaces.container import Container, array_bytes, array_from_bytes
 from hourglass.interfaces.differences import Target, numbers_of, relative_error, unit_error
-from hourglass.interfaces.options import Compress, Convert, Decompress, Fit
+from hourglass.interfaces.options import Compress, Decompress, Fit, Reconstruct
 from hourglass.interfaces.pictures import write_pictures
 
 ROWS, STEPS = 200, 24
@@ -120,7 +120,7 @@ def test_a_table_comes_back_with_its_words_flags_and_missing_cells(
 def test_finely_rounded_codes_give_the_plain_reconstruction(table: str, table_model: str, tmp_path: Path) -> None:
     _, out = round_trip(table, table_model, tmp_path / "back.csv", step=1e-4)
     plain = tmp_path / "plain.csv"
-    operations.reconstruct(Convert(model=table_model, data=table, output=str(plain)))
+    operations.reconstruct(Reconstruct(model=table_model, data=table, output=str(plain)))
     wanted, got = (pyarrow.csv.read_csv(path) for path in (plain, out))
     assert got.column("word") == wanted.column("word")
     known = [value is not None for value in got.column("amount").to_pylist()]

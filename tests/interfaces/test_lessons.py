@@ -185,5 +185,5 @@ def test_a_fit_to_recordings_with_noise_says_what_it_learned_from(tmp_path: Path
 def test_pictures_without_a_model_are_learned_blindly_and_large_ones_in_tiles(side: int, tile: int | None) -> None:
     pictures = Pictures([np.zeros((side, side))], pa.table({"name": ["1.png"]}))
     found = fitting(Denoise(data="x"), "image", pictures)
-    assert (found.kind, found.tile) == ("noise2void", tile)
+    assert (found.kind, found.tile) == ("recorrupted", tile)
     assert fitting(Denoise(data="x", kind="denoising"), "image", pictures).kind == "denoising"

@@ -24,11 +24,12 @@ from hourglass.data.formats import Data
 from hourglass.data.samples import Frame, Pictures
 from hourglass.errors import DataError
 from hourglass.estimators.anomaly import AnomalyDetector
+from hourglass.estimators.baselines import rank_correlation, reconstruction_error
 from hourglass.estimators.modalities import ImageAutoencoder, SeriesAutoencoder, TableAutoencoder
 from hourglass.interfaces import figures
 from hourglass.interfaces.page import Figure, Part, Section, Table, Text, render
 from hourglass.interfaces.report import build_section, subject_of, write_page, write_report
-from hourglass.interfaces.rivals import by_errors, by_labels, rank_correlation, reconstruction_error
+from hourglass.interfaces.rivals import by_errors, by_labels
 from hourglass.interfaces.subject import Subject
 from hourglass.interfaces.words import number_words, pair_words, reason_words
 

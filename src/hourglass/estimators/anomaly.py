@@ -8,12 +8,14 @@ import numpy as np
 from sklearn.base import BaseEstimator, OutlierMixin
 from sklearn.utils.validation import check_is_fitted
 
-from hourglass.core.fitted import DETECTOR, FittedModel, Reason
+from hourglass.core.fitted import DETECTOR, Detection, FittedModel, Reason
 from hourglass.core.fitting import fit_model
 from hourglass.core.training import Report
+from hourglass.core.watching import Watch
 from hourglass.estimators.base import BaseAutoencoder
 from hourglass.estimators.inputs import as_data
 from hourglass.estimators.modalities import MODALITIES
+from hourglass.estimators.streaming import Stream
 from hourglass.estimators.wrapping import Wrapper
 
 
@@ -31,7 +33,8 @@ class AnomalyDetector(Wrapper, OutlierMixin, BaseEstimator):
     autoencoder : an unfitted `TableAutoencoder` or `SeriesAutoencoder`; default `TableAutoencoder()`.
     false_alarm_rate : share of normal rows that may be flagged; default 0.01. It and `threshold` stand before what the
         autoencoder's own `detection` says.
-    threshold : "conformal", "quantile" or "mad"; default "conformal".
+    threshold : "conformal", "quantile", "mad" or "peaks-over-threshold" (for rates below 1 / rows); default
+        "conformal".
 
     Examples
     --------
@@ -71,10 +74,29 @@ class AnomalyDetector(Wrapper, OutlierMixin, BaseEstimator):
         """+1 for normal rows, -1 for anomalies."""
         return np.where(self.decision_function(X) < 0, -1, 1)
 
+    def detect(self, X: Any, false_discovery_rate: float | None = None, reasons: str = "flagged") -> Detection:
+        """Scores, p-values, flags and reasons of all rows at once.
+
+        With a `false_discovery_rate` the flags depend on all rows: of the flagged ones, a share of at most so much is
+        expected to be normal (Benjamini-Hochberg). `predict` judges each row by itself.
+        """
+        check_is_fitted(self)
+        return self.model_.detect(self._data(X), reasons=reasons, false_discovery_rate=false_discovery_rate)
+
     def p_values(self, X: Any) -> np.ndarray:
         """For each row, the share of normal rows that would score as high (conformal)."""
         check_is_fitted(self)
         return self.model_.detect(self._data(X), reasons="none").p_value
+
+    def stream(self, adapt: bool = False) -> Stream:
+        """A new stream: its `score_one(row)` judges one row after another, in bounded memory.
+
+        A row of a table gets the score of `score_samples`, with the sign of an anomaly score. A row of a series is the
+        next step, judged by the window that ends there; until that is whole there is no score. `adapt`: scores that
+        slowly rise altogether do not become a flood of alarms.
+        """
+        check_is_fitted(self)
+        return Stream(Watch(self.model_, adapt=adapt))
 
     def explain(self, X: Any, most: int = 5) -> list[list[Reason]]:
         """For each sample (row or window), its `most` telling cells: value, expectation in units, share of error."""

@@ -127,6 +127,11 @@ class BaseAutoencoder(Saved, ClassNamePrefixFeaturesOutMixin, TransformerMixin, 
         check_is_fitted(self)
         return like_input(X, self.model_.reconstruct(self._data(X)))
 
+    def fill_missing(self, X: Any) -> Any:
+        """The rows of a table, missing cells filled in from the others of their row, all else as it is."""
+        check_is_fitted(self)
+        return like_input(X, self.model_.fill_missing(self._data(X)))
+
     def denoise(self, X: Any) -> Any:
         """`X` with its noise removed: what the network, trained to undo its corruption, makes of it."""
         return self.reconstruct(X)

@@ -5,8 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+from scipy.stats import spearmanr
 from sklearn.decomposition import PCA
 from sklearn.ensemble import IsolationForest
+
+from hourglass.core.chunks import in_chunks
+from hourglass.core.fitted import FittedModel
 
 TREES = 200
 _ROUNDING = 1e-6
@@ -56,6 +60,30 @@ class Baselines:
         there = ~np.isnan(samples.reshape(len(samples), -1))
         centred = _flat(samples) - self.mean
         return np.square(centred - centred @ self.axes.T @ self.axes) * there, there
+
+
+def pca_error(train: np.ndarray, samples: np.ndarray, latent: int, seed: int) -> float:
+    """`Baselines.reconstruction_error` where nothing but PCA is asked: growing a forest takes longer."""
+    flat = _flat(train)
+    return Baselines(flat.mean(axis=0), _axes(flat, latent, seed), IsolationForest()).reconstruction_error(samples)
+
+
+def reconstruction_error(model: FittedModel, samples: np.ndarray) -> float:
+    """Mean squared error of the model over the numbers that are not missing, on the packed scale."""
+    given_back = in_chunks(model.network.reconstruct, samples, model.network.device)
+    squares = np.square(samples.astype(np.float64) - given_back)
+    return float(np.nanmean(squares)) if np.isfinite(squares).any() else 0.0
+
+
+def rank_correlation(one: np.ndarray, other: np.ndarray) -> float:
+    """Spearman's rank correlation; 0 where either is constant.
+
+    >>> rank_correlation(np.array([1.0, 2.0, 30.0]), np.array([0.1, 0.2, 0.3]))
+    1.0
+    """
+    if not (np.ptp(one) and np.ptp(other)):
+        return 0.0
+    return float(spearmanr(one, other).statistic)
 
 
 def _axes(flat: np.ndarray, latent: int, seed: int) -> np.ndarray:

@@ -53,9 +53,25 @@ def fit(request: options.Fit) -> int:
     return _ended(outcome, console)
 
 
+@verb(options.Tune)
+def tune(request: options.Tune) -> int:
+    """Choose kind, latent size and window by held-out rows of DATA, without labels; fit and save the best model."""
+    from hourglass.interfaces import tuning
+
+    with Console(request.quiet) as console:
+        outcome = tuning.tune(request, console)
+        _told(outcome, request, console)
+        if not request.json:
+            print("\n".join(tuning.tune_lines(outcome.document["tuning"])))
+        console.say(f"the model is in {outcome.document['model']}")
+    return INTERRUPTED if outcome.interrupted else DONE
+
+
 @verb(options.Detect)
 def detect(request: options.Detect) -> int:
     """Find the anomalies of DATA and say why they are some. Without a MODEL, one is fitted to DATA first."""
+    if request.data == "-":
+        return _tail(request)
     from hourglass.interfaces import operations
 
     with Console(request.quiet) as console:
@@ -69,6 +85,17 @@ def detect(request: options.Detect) -> int:
     if outcome.document.get("failed"):
         return _ended(outcome, console) or BAD_DATA
     return _ended(outcome, console) or (FOUND if anomalies and request.fail_on_anomaly else DONE)
+
+
+def _tail(request: options.Detect) -> int:
+    from hourglass.interfaces import tailing
+
+    with Console(request.quiet) as console:
+        tail = tailing.detect_pipe(request, console)
+        console.say(tail.summary())
+    if tail.interrupted:
+        return INTERRUPTED
+    return BAD_DATA if tail.broken else FOUND if tail.anomalies and request.fail_on_anomaly else DONE
 
 
 @verb(options.Encode)
@@ -100,8 +127,8 @@ def generate(request: options.Generate) -> int:
     return _values(generating.generate, request)
 
 
-@verb(options.Convert)
-def reconstruct(request: options.Convert) -> int:
+@verb(options.Reconstruct)
+def reconstruct(request: options.Reconstruct) -> int:
     """Write DATA as the model gives them back through its bottleneck."""
     return _convert("reconstruct", request)
 
@@ -321,10 +348,37 @@ def _terminate(number: int, frame: object) -> None:
     raise SystemExit(TERMINATED)
 
 
+_LIGHT = {"--help", "-h", "--version", "recipes"}
+"""Words with which nothing heavy is imported."""
+
+
+class _NoPandas:
+    """Says that pandas is not installed, for as long as it stands on `sys.meta_path`."""
+
+    def find_spec(self, name: str, path: object = None, target: object = None) -> None:
+        if name == "pandas":
+            raise ModuleNotFoundError("pandas is left out", name=name)
+
+
+def _leave_pandas_out() -> None:
+    """Keep Arrow from importing pandas, as it does unasked with the first array that it makes: .4 s of every verb.
+
+    It looks for pandas once. Whoever imports pandas later gets it, and Arrow then reads its frames all the same.
+    """
+    refusal = _NoPandas()
+    sys.meta_path.insert(0, refusal)
+    import pyarrow
+
+    pyarrow.array([0])
+    sys.meta_path.remove(refusal)
+
+
 def main() -> None:
     """The entry point of `hourglass`."""
     if threading.current_thread() is threading.main_thread():
         signal.signal(signal.SIGTERM, _terminate)
+    if sys.argv[1:] and not _LIGHT & set(sys.argv):
+        _leave_pandas_out()
     code = run(sys.argv[1:])
     for stream in (sys.stdout, sys.stderr):
         with contextlib.suppress(OSError):  # a reader that has gone

@@ -24,7 +24,7 @@ from hourglass.errors import HourglassError, UsageError
 from hourglass.interfaces.coding import Reader, decode_symbols, encode_symbols, number_bytes
 from hourglass.interfaces.container import Container, damaged
 from hourglass.interfaces.differences import Target, relative_error, unit_error, words_changed
-from hourglass.interfaces.places import as_apart, places_from_sections, places_sections
+from hourglass.interfaces.places import packed_apart, places_from_sections, places_sections
 
 _TRIED = 2_048
 """Samples by which a step is chosen."""
@@ -63,7 +63,7 @@ class _Subject:
 
     @classmethod
     def of(cls, model: FittedModel, data: Data, dtype: str) -> _Subject:
-        packed = as_apart(model.format.pack(data))
+        packed = packed_apart(model.format, data)
         return cls(model, packed, in_chunks(model.network.encode, packed.samples, model.network.device), dtype)
 
     def decode(self, codes: np.ndarray) -> np.ndarray:

@@ -140,6 +140,7 @@ def inspect_lines(document: dict[str, Any]) -> list[str]:
         "code": code_words(document),
         **({"head": head_words(document["head"])} if document.get("head") else {}),
         "parameters": f"{document['parameters']:,}",
+        **({"tuned": tuned_words(document["tuning"])} if document.get("tuning") else {}),
         "training": fit_lines(document)[0],
         "threshold": fit_lines(document)[1].removeprefix("threshold ") + f" ({calibration['rule']})",
         "data": f"sha256 {document['data_sha256']} (after scaling)",
@@ -147,6 +148,13 @@ def inspect_lines(document: dict[str, Any]) -> list[str]:
     }
     notes = [f"note: {notice}" for notice in document["notices"]]
     return [f"{name + ':':<12}{fact}" for name, fact in facts.items()] + notes
+
+
+def tuned_words(tuning: dict[str, Any]) -> str:
+    """How the kind and the sizes were chosen."""
+    trials = tuning["trials"]
+    value = trials[tuning["best"]]["objective"]
+    return f"the best of {len(trials):,} candidates without labels, by {tuning['objective']}: {value:.4g}"
 
 
 def code_words(document: dict[str, Any]) -> str:
@@ -201,17 +209,31 @@ def _listed(names: list[str], most: int = 12) -> str:
 
 def evaluate_lines(document: dict[str, Any]) -> list[str]:
     """The figures of an evaluation, the baselines beside those that rank."""
-    figures = ("auroc", "average_precision", "accuracy", "precision", "recall", "f1", "false_alarm_rate", "threshold")
+    ranked = ("auroc", "average_precision", "accuracy", "precision", "recall", "f1", "false_alarm_rate", "threshold")
+    figures = [*ranked, *(name for name in _SERIES_FIGURES if name in document)]
     rivals = {name: scores for name, scores in document["baselines"].items() if isinstance(scores, dict)}
-    header = f"{'':<20}{'model':>12}" + "".join(f"{name:>20}" for name in rivals)
+    header = f"{'':<23}{'model':>12}" + "".join(f"{name:>20}" for name in rivals)
     rows = [
-        f"{name.replace('_', ' '):<20}{_figure(document[name]):>12}"
+        f"{name.replace('_', ' '):<23}{_figure(document[name]):>12}"
         + "".join(f"{_figure(scores[name]) if name in scores else '':>20}" for scores in rivals.values())
         for name in figures
     ]
     counts = f"{document['anomalies']:,} anomalies in {document['rows']:,} rows"
     fitted = f"baselines fitted on the {document['baselines']['fitted_on']}"
-    return [header.rstrip(), *(row.rstrip() for row in rows), f"{counts}; {fitted}"]
+    return [header.rstrip(), *(row.rstrip() for row in rows), f"{counts}; {fitted}", *_oracle_lines(document)]
+
+
+_SERIES_FIGURES = (
+    *("vus_roc", "vus_pr", "range_precision", "range_recall", "range_f1", "event_recall", "event_f1"),
+    *("affiliation_precision", "affiliation_recall", "affiliation_f1", "nab_score"),
+)
+
+
+def _oracle_lines(document: dict[str, Any]) -> list[str]:
+    """What only the labels could have told, under a line that says so."""
+    known = document.get("oracle", {})
+    warning = ["with the labels' help, which no detector has (for comparison with published tables only):"]
+    return warning * bool(known) + [f"{name.replace('_', ' '):<23}{_figure(known[name]):>12}" for name in known]
 
 
 def _figure(value: float | None) -> str:

@@ -20,10 +20,11 @@ from hourglass.data.samples import Recordings, unique_notices
 from hourglass.data.sound import SOUNDS
 from hourglass.data.times import counted
 from hourglass.errors import SchemaError, UsageError
+from hourglass.interfaces.describing import fit_notices
 from hourglass.interfaces.gains import clean_twins, pairs_of
 from hourglass.interfaces.learning import Listener, Nobody, learn
 from hourglass.interfaces.listening import headline, write_listening
-from hourglass.interfaces.operations import Outcome, fit_notices, interrupted, model_path, read_notices, reconstructed
+from hourglass.interfaces.operations import Outcome, interrupted, model_path, read_notices, reconstructed
 from hourglass.interfaces.options import Denoise
 from hourglass.interfaces.outputs import HTML, MODEL, VALUES, check_place
 from hourglass.interfaces.pictures import check_is_file

@@ -10,10 +10,10 @@ from torch import nn
 
 from hourglass.core.chunks import in_chunks
 from hourglass.data.samples import Layout, Pictures, Recordings
+from hourglass.estimators.baselines import reconstruction_error
 from hourglass.interfaces.drawing import coloured, sheet
 from hourglass.interfaces.gallery import Gallery
 from hourglass.interfaces.page import Block, Part, Picture, Table, Text
-from hourglass.interfaces.rivals import reconstruction_error
 from hourglass.interfaces.subject import Subject
 from hourglass.interfaces.words import counted, number_words, share_words
 

@@ -17,9 +17,10 @@ from hourglass.data.formats import Data
 from hourglass.data.samples import unique_notices
 from hourglass.errors import DataError, UsageError
 from hourglass.interfaces.console import head_words
+from hourglass.interfaces.describing import head_facts
 from hourglass.interfaces.labels import label_column, only
 from hourglass.interfaces.learning import Listener, Nobody
-from hourglass.interfaces.operations import Outcome, head_facts, model_path, without_label
+from hourglass.interfaces.operations import Outcome, model_path, without_label
 from hourglass.interfaces.options import Finetune
 from hourglass.interfaces.outputs import MODEL, check_place
 from hourglass.settings import Tuning

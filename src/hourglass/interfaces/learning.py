@@ -55,6 +55,21 @@ def learn(request: Learning, data: Data, listener: Listener) -> tuple[FittedMode
 
     What `AnomalyDetector.fit` does, without importing scikit-learn, which takes as long as a small fit.
     """
+    request, plan, train = material(request, data, listener)
+    taught = lesson(request, plan, train)
+    for notice in taught.notices:
+        listener.note(notice)
+    folds = plan.modality != "audio" and not taught.for_denoising  # each is a whole fit
+    model = fit_model(taught.data, plan, seen=taught.seen, noise=taught.noise, calibrate=folds, report=listener.epoch)
+    model.history.notices[:0] = taught.notices
+    model.card["task"] = DETECTOR
+    if request.label:
+        model.card["label"] = {"column": request.label, "normal": request.normal}
+    return model, train
+
+
+def material(request: Learning, data: Data, listener: Listener) -> tuple[Learning, Experiment, Data]:
+    """The request with the kind that suits it, the experiment that it asks for, and the rows to learn from."""
     modality, why = choose_modality(request, data)
     if why:
         listener.note(why)
@@ -62,17 +77,7 @@ def learn(request: Learning, data: Data, listener: Listener) -> tuple[FittedMode
     request = fitting(request, modality, data)
     plan = planned(request, modality)
     whole = modality != "series" or getattr(plan.format, "window", None) == ROW
-    train = _training_data(request, data, whole, listener)
-    taught = lesson(request, plan, train)
-    for notice in taught.notices:
-        listener.note(notice)
-    folds = modality != "audio" and not taught.for_denoising  # each is a whole fit
-    model = fit_model(taught.data, plan, seen=taught.seen, noise=taught.noise, calibrate=folds, report=listener.epoch)
-    model.history.notices[:0] = taught.notices
-    model.card["task"] = DETECTOR
-    if request.label:
-        model.card["label"] = {"column": request.label, "normal": request.normal}
-    return model, train
+    return request, plan, _training_data(request, data, whole, listener)
 
 
 def choose_modality(request: Learning, data: Data) -> tuple[str, str]:

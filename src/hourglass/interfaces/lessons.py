@@ -30,7 +30,7 @@ _SPEEDS = (0.8, 1.25)
 _MADE_SECONDS = 30
 _TILE = 64
 _OF_PAIRS = {"audio": "mask", "image": "u-net", "series": "u-net", "table": "deep"}
-_BLIND = {"image": "noise2void", "series": "noise2void"}
+_BLIND = {"image": "recorrupted", "series": "noise2void"}
 _MIXING = "noise"
 """The corruption that adds noise."""
 
@@ -52,7 +52,7 @@ class Lesson:
 def fitting(request: Learning, modality: str, data: Data) -> Learning:
     """The request with the kind that fits what there is to learn from, where none is asked for.
 
-    Pairs need no corruption beside their own; noisy data alone are denoised by their neighbours.
+    Pairs need no corruption beside their own; noisy data alone are denoised by what is not noise in them.
     """
     if request.kind or request.recipe:
         return request

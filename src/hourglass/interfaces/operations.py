@@ -15,7 +15,7 @@ import numpy as np
 import pyarrow as pa
 
 from hourglass.core.checkpoints import load_model, save_model
-from hourglass.core.fitted import CALIBRATED_ON, Detection, FittedModel
+from hourglass.core.fitted import Detection, FittedModel
 from hourglass.core.fitting import versions
 from hourglass.core.heads import Classes
 from hourglass.data.audio import AudioFormat
@@ -27,15 +27,25 @@ from hourglass.data.series import SeriesFormat
 from hourglass.data.tables import TableFormat
 from hourglass.data.writing import write_table
 from hourglass.errors import DataError, UsageError
+from hourglass.interfaces.describing import describe, fit_notices
 from hourglass.interfaces.gallery import check_maps, write_maps
 from hourglass.interfaces.labels import anomaly_labels, normal_rows, only
 from hourglass.interfaces.learning import Listener, Nobody, learn
-from hourglass.interfaces.options import Convert, Decode, Denoise, Detect, Evaluate, Fit, Inspect
+from hourglass.interfaces.options import (
+    Convert,
+    Decode,
+    Denoise,
+    Detect,
+    Evaluate,
+    Fit,
+    Inspect,
+    Reconstruct,
+    check_rates,
+)
 from hourglass.interfaces.outputs import HTML, MODEL, SCORES, VALUES, check_place, in_order_of, read_codes, write_values
 from hourglass.interfaces.pictures import check_is_file, for_place, shape_of
 from hourglass.interfaces.results import Findings, findings
 
-_TRAINING = CALIBRATED_ON[2]
 _FEW_PIXELS = 64
 """Numbers in a picture up to which its flag is explained unasked."""
 
@@ -69,6 +79,7 @@ def fit(request: Fit, listener: Listener | None = None) -> Outcome:
 
 def detect(request: Detect, listener: Listener | None = None) -> Outcome:
     """Score every row of a file, with a given model or one that is fitted to the same file first; write the scores."""
+    check_rates(request)
     check_place(request.output, SCORES, "--output", request.data, request.model)
     check_place(request.report, HTML, "--report", request.data, request.model)
     check_place(request.save, MODEL, "--save", request.data)
@@ -104,7 +115,7 @@ def _detected(
     if not request.json or request.output:
         write_table(found.table(), request.output)
     document = {**found.document(), "model": path, "output": request.output, "report": request.report}
-    notices = unique_notices([*of_data, *_detection_notices(found), *of_fit])
+    notices = unique_notices([*of_data, *found.notices, *of_fit])
     return Outcome({**document, "notices": notices, "versions": versions()}, model, False, found)
 
 
@@ -115,17 +126,19 @@ def _scan(model: FittedModel, request: Detect) -> Findings | None:
     if blocks is None:
         return None
     try:
-        detection = model.detect_blocks(blocks, request.false_alarm_rate, request.threshold, request.reasons)
+        asked = (request.false_alarm_rate, request.threshold, request.reasons, request.false_discovery_rate)
+        detection = model.detect_blocks(blocks, *asked)
     except DataError:  # reading it as a whole works, or says what is wrong and in which line
         return None
-    return findings(model, detection, request.reasons, request.false_alarm_rate)
+    return findings(model, detection, request.reasons, request.false_alarm_rate, request.false_discovery_rate)
 
 
 def _find(model: FittedModel, data: Data, request: Detect, train: Data | None) -> Findings:
     many = isinstance(model.format, ImageFormat | AudioFormat) and model.format.layout.size > _FEW_PIXELS
     reasons = "none" if many and request.reasons == "flagged" else request.reasons  # a pixel explains nothing
-    detection = model.detect(data, request.false_alarm_rate, request.threshold, reasons, own=train is data)
-    return findings(model, detection, reasons, request.false_alarm_rate)
+    rate, share = request.false_alarm_rate, request.false_discovery_rate
+    detection = model.detect(data, rate, request.threshold, reasons, train is data, share)
+    return findings(model, detection, reasons, rate, share)
 
 
 def encode(request: Convert, listener: Listener | None = None) -> Outcome:
@@ -155,13 +168,13 @@ def decode(request: Decode, listener: Listener | None = None) -> Outcome:
     return _converted(model, request, codes, shape)
 
 
-def reconstruct(request: Convert, listener: Listener | None = None) -> Outcome:
+def reconstruct(request: Reconstruct, listener: Listener | None = None) -> Outcome:
     """Write the data as the model gives them back through its bottleneck, in their own form and units."""
     return reconstructed(*_loaded(request, listener), request, listener)
 
 
 def reconstructed(
-    model: FittedModel, data: Data, request: Convert | Denoise, listener: Listener | None = None
+    model: FittedModel, data: Data, request: Reconstruct | Denoise, listener: Listener | None = None
 ) -> Outcome:
     """Write data that are read already as a model gives them back."""
     if isinstance(data, Pictures | Recordings):
@@ -169,7 +182,9 @@ def reconstructed(
     packing = model.format.pack(data).notices
     for notice in packing:
         (listener or Nobody()).note(notice)
-    values = for_place(in_order_of(model.reconstruct(data), data), model, request.output)
+    fill = isinstance(request, Reconstruct) and request.fill_missing
+    given_back = model.fill_missing(data) if fill else model.reconstruct(data)
+    values = for_place(in_order_of(given_back, data), model, request.output)
     if isinstance(values, Pictures | Recordings) and isinstance(data, Pictures | Recordings):
         values = dataclasses.replace(values, source=data.source, failed=data.failed)
     packing = [*packing, *write_values(values, request.output, _value_names(model, data))]
@@ -204,7 +219,7 @@ def evaluate(request: Evaluate, listener: Listener | None = None) -> Outcome:
     labels = anomaly_labels(data, label, normal)
     data = without_label(data, label, model)
     train = _normal_only(_read(request.train, listener, request.skip_bad), label, normal) if request.train else None
-    result = evaluation.evaluate(model, data, labels, train=train, rate=request.false_alarm_rate)
+    result = evaluation.evaluate(model, data, labels, train=train, rate=request.false_alarm_rate, oracle=request.oracle)
     result["notices"] = unique_notices([*read_notices(data), *result["notices"]])
     return Outcome(result | {"label": label, "normal": normal, "model": request.model}, model)
 
@@ -214,74 +229,6 @@ def inspect(request: Inspect, listener: Listener | None = None) -> Outcome:
     path = model_path(request.model)
     model = load_model(path, "cpu")
     return Outcome({"file": path, "bytes": Path(path).stat().st_size, **describe(model)}, model)
-
-
-def describe(model: FittedModel) -> dict[str, Any]:
-    """What a model is, how it was trained and how it is calibrated, as JSON values."""
-    plan, history, limit = model.experiment, model.history, model.threshold()
-    return {
-        "modality": plan.modality,
-        "kind": plan.kind,
-        "columns": _columns(model),
-        "label": model.card.get("label"),
-        "latent": model.latent_size,
-        "units": model.card.get("units", {}),
-        "head": head_facts(model),
-        "parameters": sum(weights.numel() for weights in model.network.parameters()),
-        "training": {
-            "samples": model.card.get("samples"),
-            "epochs": len(history.training),
-            "best_epoch": history.best_epoch,
-            "stopped": history.stopped,
-            "seconds": round(history.seconds, 3),
-            "step": history.step,
-            "terms": (history.validation or history.training or [{}])[max(history.best_epoch - 1, 0)],
-        },
-        "calibration": {
-            "rows": len(model.calibration.scores),
-            "calibrated_on": model.calibration.source,
-            "rule": plan.detection.threshold,
-            "false_alarm_rate": plan.detection.false_alarm_rate,
-            "reachable_rate": limit.reachable_rate,
-            "threshold": limit.value,
-        },
-        "experiment": plan.as_json(),
-        "data_sha256": model.card.get("sha256"),
-        "versions": model.card.get("versions", {}),
-        "notices": unique_notices([*fit_notices(model), *filter(None, [limit.notice])]),
-    }
-
-
-def head_facts(model: FittedModel) -> dict[str, Any] | None:
-    """What a model learned from labels, and how well, as JSON values; None where it was taught none."""
-    head = model.head
-    if head is None:
-        return None
-    meaning = head.meaning
-    what = {"classes": meaning.labels.tolist()} if isinstance(meaning, Classes) else {"numbers": meaning.outputs}
-    return {
-        "task": meaning.task,
-        **what,
-        "labelled": head.settings["labelled"],
-        "frozen": head.tuned is None,
-        "held_out": head.judged,
-    }
-
-
-def _columns(model: FittedModel) -> dict[str, Any] | list[dict[str, str]]:
-    form = model.format
-    if isinstance(form, SeriesFormat):
-        steps = f"{form.rule.steps} steps"
-        window = steps if form.rule.calendar is None else f"{form.rule.word} ({steps})"
-        return {"channels": list(form.schema.channels), "time": form.schema.time, "window": window}
-    if isinstance(form, ImageFormat):
-        return {"channels": list(form.channel_names), "size": list(form.size), "tile": form.settings.tile}
-    if isinstance(form, AudioFormat):
-        tiling, second = form.tiling, form.transform.hop / form.rate
-        tile = {"bins": tiling.height, "frames": tiling.width, "seconds": round(tiling.width * second, 4)}
-        tile["hertz"] = tiling.height * form.rate / form.transform.fft
-        return {"rate": form.rate, "view": form.settings.view, "fft": form.transform.fft, "tile": tile}
-    return [{"name": cell.name, "kind": cell.kind} for cell in form.layout.cells]
 
 
 def model_path(path: str) -> str:
@@ -304,19 +251,6 @@ def read_notices(data: Data) -> tuple[str, ...]:
 def _failed(data: Data) -> dict[str, list[str]]:
     """What could not be read, while the rest was done."""
     return {"failed": list(data.failed)} if isinstance(data, Pictures | Recordings) and data.failed else {}
-
-
-def fit_notices(model: FittedModel) -> list[str]:
-    """What was accepted although odd while a model was fitted."""
-    notices = [*model.format.notices, *model.history.notices]
-    if model.calibration.source == _TRAINING:
-        notices.append("the threshold comes from scores of training rows, which are too low: it may flag too much")
-    return notices
-
-
-def _detection_notices(found: Findings) -> list[str]:
-    packed = found.detection.packed
-    return [*(packed.notices if packed is not None else ()), *filter(None, [found.detection.threshold.notice])]
 
 
 def interrupted(model: FittedModel) -> bool:

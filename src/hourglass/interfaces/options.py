@@ -10,7 +10,8 @@ import dataclasses
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
-from hourglass.settings import Detection, Settings, Training, Tuning, option
+from hourglass.errors import UsageError
+from hourglass.settings import Detection, Search, Settings, Training, Tuning, option
 
 REQUIRED = dataclasses.MISSING
 _MODALITIES = ("table", "series", "image", "audio")
@@ -103,6 +104,19 @@ class Fit(Learning):
 
 
 @dataclass(frozen=True, kw_only=True)
+class Tune(Learning):
+    """`hourglass tune`."""
+
+    arguments = ("data",)
+
+    data: str = option(REQUIRED, "file to learn from, as for `hourglass fit`: a table or a series")
+    output: str = option(REQUIRED, "file to write the best model to; .safetensors is added where it has no suffix")
+    trials: int | None = option(None, **said(Search, "trials"))
+    timeout: float | None = option(None, **said(Search, "timeout"))
+    kinds: tuple[str, ...] | None = option(None, **said(Search, "kinds"))
+
+
+@dataclass(frozen=True, kw_only=True)
 class Detect(Learning):
     """`hourglass detect`."""
 
@@ -110,12 +124,18 @@ class Detect(Learning):
     also_with_a_model = ("false_alarm_rate", "threshold", "skip_bad")
 
     model: str | None = option(None, "fitted model; without one, an autoencoder is fitted to the data first")
-    data: str = option(REQUIRED, "file to search for anomalies; a single file is this one")
+    data: str = option(
+        REQUIRED, "file to search for anomalies; a single file is this one; - is CSV on stdin, judged line by line"
+    )
     output: str | None = option(None, "file to write the scores to: .csv, .jsonl or .parquet (default: CSV on stdout)")
     save: str | None = option(None, "keep the model that was fitted on the way in this file")
     report: str | None = option(None, "write a report to this HTML file")
     map: str | None = option(None, "draw the anomaly maps of flagged pictures, as PNG files in this folder")
     reasons: str = option("flagged", "rows to give reasons for (default: flagged)", choices=_REASONS)
+    false_discovery_rate: float | None = option(
+        None, "instead of a false-alarm rate: share of the flagged rows that may be normal", low=0, high=1
+    )
+    adapt: bool = option(False, "on stdin: follow a slow drift of the scores, so that it is no flood of alarms")
     fail_on_anomaly: bool = option(False, "exit with code 4 if an anomaly is found")
 
 
@@ -143,6 +163,22 @@ class Denoise(Learning):
     )
 
 
+def check_rates(request: Detect) -> None:
+    """Refuse rates that cannot be, or not together, before any work is done on a file."""
+    if request.adapt:
+        how = "give rows as they come: tail -f DATA | hourglass detect MODEL - --adapt"
+        raise UsageError("a drift is followed from row to row, in a stream of them", where="--adapt", how=how)
+    share = request.false_discovery_rate
+    if share is None:
+        return
+    where, how = "--false-discovery-rate", "0.1 lets 1 flag in 10 be a false alarm"
+    if not 0 < share < 1:
+        raise UsageError(f"got {share:g}, wanted a share above 0 and below 1", where=where, how=how)
+    if request.false_alarm_rate is not None or request.threshold is not None:
+        how = "leave --false-alarm-rate and --threshold out"
+        raise UsageError("it sets the threshold by itself", where=where, how=how)
+
+
 def only_for_fitting(request: type[Learning]) -> set[str]:
     """Options of a verb that mean nothing where a model is given."""
     always = {*(field.name for field in dataclasses.fields(Request)), "device", *request.also_with_a_model}
@@ -151,7 +187,7 @@ def only_for_fitting(request: type[Learning]) -> set[str]:
 
 @dataclass(frozen=True, kw_only=True)
 class Convert(Request):
-    """`hourglass encode` and `reconstruct`."""
+    """`hourglass predict`, and what `encode` and `reconstruct` have in common."""
 
     arguments = ("model", "data")
 
@@ -161,6 +197,13 @@ class Convert(Request):
         None, "file to write: .npy, .npz, .csv, .parquet; pictures, sound: a file or a folder (default: CSV on stdout)"
     )
     device: str | None = option(None, **said(Training, "device"))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Reconstruct(Convert):
+    """`hourglass reconstruct`."""
+
+    fill_missing: bool = option(False, "change missing cells of a table only, and write all its columns")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -218,6 +261,7 @@ class Evaluate(Request):
     train: str | None = option(None, "rows that the model was fitted on: baselines then learn from them too")
     skip_bad: bool = option(False, "leave out files of a folder that cannot be read, and list them")
     false_alarm_rate: float | None = option(None, **said(Detection, "false_alarm_rate"))
+    oracle: bool = option(False, "show figures at thresholds chosen by the labels too, and with point adjustment")
     device: str | None = option(None, **said(Training, "device"))
 
 

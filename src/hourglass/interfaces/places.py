@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from hourglass.data.formats import Format
+from hourglass.data.formats import Data, Format
 from hourglass.data.image_forms import PICTURES, Form, Origin, numbered
 from hourglass.data.images import ImageFormat, Placed
 from hourglass.data.limits import check_size
@@ -28,42 +28,31 @@ _NUMBERS = {name: name for name in ("uint8", "uint16", "int8", "int16", "int32",
 _PLAIN = {"int64": pa.int64(), "float": pa.float32(), "double": pa.float64()}
 
 
-def as_apart(packed: Packed) -> Packed:
-    """The fewest windows that hold every step that any of them holds; what is no window stays.
+def packed_apart(form: Format, data: Data) -> Packed:
+    """The samples of `data`; of a series the fewest windows that hold all of its steps.
 
     Detection wants windows that overlap; a compressed file would hold their steps several times.
     """
-    places = packed.places
+    if isinstance(form, SeriesFormat):
+        form = dataclasses.replace(form, rule=dataclasses.replace(form.rule, stride=form.rule.steps))
+    packed = form.pack(data)
+    return dataclasses.replace(packed, notices=[*packed.notices, *_stored_twice(packed.places)])
+
+
+def _stored_twice(places: Any) -> list[str]:
     if isinstance(places, Placed) and places.tiles is not None:
-        return dataclasses.replace(packed, notices=[*packed.notices, *_tiles_stored_twice(places.tiles)])
+        return _tiles_stored_twice(places.tiles)
     if not isinstance(places, Windows):
-        return packed
-    chosen = _cover(places.starts, places.steps)
-    starts = places.starts[chosen]
-    twice = len(starts) * places.steps - len(np.unique(starts[:, None] + np.arange(places.steps)))
-    stored = f"windows overlap: {counted(int(twice), 'step')} of {len(starts) * places.steps:,} are stored twice"
-    notices = [*packed.notices, *([stored] if twice else [])]
-    return Packed(packed.samples[chosen], dataclasses.replace(places, starts=starts), notices)
+        return []
+    stored = len(places.starts) * places.steps
+    twice = stored - len(np.unique(places.starts[:, None] + np.arange(places.steps)))
+    return [f"windows overlap: {counted(int(twice), 'step')} of {stored:,} are stored twice"] if twice else []
 
 
 def _tiles_stored_twice(tiles: Tiles) -> list[str]:
     pixels = sum(height * width for height, width in tiles.sizes)
     stored = int(tiles.starts[-1]) * tiles.side**2
     return [f"tiles overlap or reach beyond: {stored:,} pixels are stored for {pixels:,}"] if stored > pixels else []
-
-
-def _cover(starts: np.ndarray, steps: int) -> np.ndarray:
-    """Positions of the fewest windows that reach as far as all of them; `starts` ascend.
-
-    >>> _cover(np.array([0, 2, 4, 6, 8, 20, 21]), steps=4)
-    array([0, 2, 4, 5, 6])
-    """
-    chosen = [0]
-    while chosen[-1] < len(starts) - 1:
-        reached = starts[chosen[-1]] + steps
-        furthest = int(np.searchsorted(starts, reached, side="right")) - 1
-        chosen.append(max(furthest, chosen[-1] + 1))
-    return np.array(chosen)
 
 
 def places_sections(places: Any) -> tuple[dict[str, Any], dict[str, bytes]]:

@@ -30,6 +30,8 @@ class Findings:
     detection: Detection
     rate: float
     """The false-alarm rate asked for."""
+    discovery_rate: float | None = None
+    """The false discovery rate, where that was asked for instead."""
     windows: dict[int, str] = dataclasses.field(default_factory=dict)
     """The window that speaks for a row, in words, where a series was cut into windows."""
     events: list[Event] = dataclasses.field(default_factory=list)
@@ -46,6 +48,13 @@ class Findings:
         rows: list[int] = np.flatnonzero(self.detection.is_anomaly).tolist()
         places = self.places
         return rows if places is None else sorted(rows, key=lambda row: int(places.slots[row]))
+
+    @property
+    def notices(self) -> list[str]:
+        """What was accepted although odd, and what is to be known of the threshold."""
+        found = self.detection
+        packing = [] if found.packed is None else found.packed.notices
+        return [*packing, *filter(None, [found.threshold.notice, found.drift])]
 
     @property
     def timed(self) -> bool:
@@ -94,7 +103,8 @@ class Findings:
             "anomalies": [self._anomaly(row) for row in self.anomalies],
             **({} if self.places is None else {"events": [self._event(event) for event in self.events]}),
             "threshold": found.threshold.value,
-            "false_alarm_rate": self.rate,
+            "false_alarm_rate": None if self.discovery_rate is not None else self.rate,
+            "false_discovery_rate": self.discovery_rate,
             "reachable_rate": found.threshold.reachable_rate,
             "calibrated_on": calibration.source,
             "calibration_rows": len(calibration.scores),
@@ -122,7 +132,12 @@ class Findings:
         number = f"{len(names):,} {'anomaly' if len(names) == 1 else 'anomalies'}" if names else "no anomalies"
         more = f" and {len(names) - MOST_NAMES:,} more" if len(names) > MOST_NAMES else ""
         listing = f": {', '.join(names[:MOST_NAMES])}{more}" if names else ""
-        return f"found {number} in {among} at a false-alarm rate of {self.rate:g}{listing}"
+        return f"found {number} in {among} at a {self._rate_words()}{listing}"
+
+    def _rate_words(self) -> str:
+        if self.discovery_rate is not None:
+            return f"false discovery rate of {self.discovery_rate:g}"
+        return f"false-alarm rate of {self.rate:g}"
 
     def _named(self) -> tuple[list[str], str]:
         """The anomalies' names, and what they were found in."""
@@ -149,10 +164,16 @@ class Findings:
         return lines + ([f"  and {more:,} more"] if more > 0 else [])
 
 
-def findings(model: FittedModel, detection: Detection, reasons: str, rate: float | None = None) -> Findings:
+def findings(
+    model: FittedModel,
+    detection: Detection,
+    reasons: str,
+    rate: float | None = None,
+    discovery_rate: float | None = None,
+) -> Findings:
     """A detection's findings. For a series, the `flagged` rows get their window's reasons, or `all` rows, or `none`."""
     rate = model.experiment.detection.false_alarm_rate if rate is None else rate
-    found = Findings(model, detection, rate)
+    found = Findings(model, detection, rate, discovery_rate)
     places, packed, form = found.places, detection.packed, model.format
     if packed is not None and isinstance(form, AudioFormat) and packed.groups is not None:
         return dataclasses.replace(found, windows=_oddest_tiles(form, detection, packed))

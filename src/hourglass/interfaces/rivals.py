@@ -3,11 +3,8 @@
 from __future__ import annotations
 
 import numpy as np
-from scipy.stats import spearmanr
 
-from hourglass.core.chunks import in_chunks
-from hourglass.core.fitted import FittedModel
-from hourglass.estimators.baselines import Baselines
+from hourglass.estimators.baselines import Baselines, rank_correlation, reconstruction_error
 from hourglass.estimators.evaluation import fit_baselines, ranking, row_scores
 from hourglass.interfaces.page import Part, Table, Text
 from hourglass.interfaces.subject import Subject
@@ -94,24 +91,6 @@ def by_errors(errors: dict[str, float], correlation: float) -> str:
     if correlation >= _ALIKE:
         return f"{as_good} and ranks them much alike: the simpler method does as well here."
     return f"{as_good}, but ranks them otherwise. {unknown}"
-
-
-def reconstruction_error(model: FittedModel, samples: np.ndarray) -> float:
-    """Mean squared error of the model over the numbers that are not missing, on the packed scale."""
-    given_back = in_chunks(model.network.reconstruct, samples, model.network.device)
-    squares = np.square(samples.astype(np.float64) - given_back)
-    return float(np.nanmean(squares)) if np.isfinite(squares).any() else 0.0
-
-
-def rank_correlation(one: np.ndarray, other: np.ndarray) -> float:
-    """Spearman's rank correlation; 0 where either is constant.
-
-    >>> rank_correlation(np.array([1.0, 2.0, 30.0]), np.array([0.1, 0.2, 0.3]))
-    1.0
-    """
-    if not (np.ptp(one) and np.ptp(other)):
-        return 0.0
-    return float(spearmanr(one, other).statistic)
 
 
 def shared(one: np.ndarray, other: np.ndarray, most: int) -> int:

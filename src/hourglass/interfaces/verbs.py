@@ -54,6 +54,7 @@ def verb(request: type[R]) -> Callable[[Verb[R]], Verb[R]]:
 _COMMON = {field.name for field in dataclasses.fields(options.Request)}
 _METAVARS = {
     **{"set": "PART.FIELD=VALUE", "label": "COLUMN", "time": "COLUMN", "columns": "A,B,C", "normal": "VALUE"},
+    "kinds": "A,B",
     **dict.fromkeys(("output", "save", "report", "train", "test", "plot", "interpolate", "data"), "FILE"),
     **dict.fromkeys(("noise", "clean"), "FILE|DIR"),
 }
