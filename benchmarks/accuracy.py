@@ -161,7 +161,7 @@ def main() -> None:
     if asked.sets:
         print("\n".join(summary(figures)))
         return
-    command = f"python benchmarks/accuracy.py --protocol {asked.protocol} --jobs {asked.jobs}"
+    command = f"python benchmarks/accuracy.py --protocol {asked.protocol} --seeds {asked.seeds} --jobs {asked.jobs}"
     save(f"accuracy_{asked.protocol.replace('-', '_')}", command, figures, summary(figures))
 
 
