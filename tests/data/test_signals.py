@@ -116,7 +116,7 @@ def test_plain_numbers_can_be_the_time() -> None:
     frame = Frame(pa.table({"depth": np.arange(100) * 0.5, "value": np.random.default_rng(0).normal(size=100)}))
     made = SeriesSettings(time="depth", window="10").fit(frame)
     packed = made.pack(frame)
-    assert made.window_label(packed.places, 1) == "1 to 5.5"
+    assert made.window_label(packed.places, 1) == "0.5 to 5"
     with pytest.raises(SchemaError, match=r"got a step of 1 .*, wanted 0.5"):
         made.pack(taken(frame, np.arange(0, 100, 2)))
 

@@ -96,7 +96,7 @@ def test_a_calendar_window_with_a_stride_keeps_its_phase() -> None:
 @pytest.mark.parametrize(
     ("window", "step", "wanted"),
     [
-        ("48", None, WindowRule(48, 12)),
+        ("48", None, WindowRule(48, 11)),
         ("3", None, WindowRule(3, 1)),
         ("1d", 1800, WindowRule(48, 48, DAY)),
         ("1w", 3600, WindowRule(168, 168, 7 * DAY)),
@@ -110,6 +110,13 @@ def test_windows_as_asked(window: str, step: float | None, wanted: WindowRule) -
     unit, scale = ("ms", 1000) if step == 0.1 else ("s", 1)
     assert window_rule(window, None, signal(np.zeros(9), step and step * scale, unit)) == wanted
     assert window_rule(window, 7, signal(np.zeros(9), step and step * scale, unit)).stride == 7
+
+
+@pytest.mark.parametrize("steps", [2, 7, 12, 24, 48, 144, 210])
+def test_windows_of_one_period_begin_at_every_phase(steps: int) -> None:
+    stride = window_rule(str(steps), None, signal(np.zeros(9), None, "s")).stride
+    assert {start * stride % steps for start in range(steps)} == set(range(steps))
+    assert stride <= max(1, steps // 4)
 
 
 @pytest.mark.parametrize("window", ["1", "0", "2.5", "1 month", "1m", "-3", "", "day"])
