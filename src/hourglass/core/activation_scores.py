@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from functools import partial
 
 import torch
 from torch import Tensor
 
-from hourglass.core.chunks import chunk_rows
 from hourglass.core.model import Autoencoder
-from hourglass.core.scores import Scorer
-from hourglass.core.whitening import MOST_NUMBERS, merged, whitening
+from hourglass.core.scores import Scorer, drawn
+from hourglass.core.whitening import MOST_NUMBERS, moments, whitening
 
 _MOST_SAMPLES = 5_000
 
@@ -32,22 +31,15 @@ class ActivationScorer(Scorer):
     def learn(cls, network: Autoencoder, samples: Tensor, seed: int) -> dict[str, Tensor]:
         """Mean difference (numbers,), and what whitens differences (numbers, at most 128). Of at most 5,000 samples."""
         generator = torch.Generator().manual_seed(seed)
-        chosen = samples[torch.randperm(len(samples), generator=generator)[:_MOST_SAMPLES].to(samples.device)]
-        moments = 0, torch.zeros(()).double(), torch.zeros(()).double()
-        for differences in _differences_of(network, chosen):
-            moments = merged(*moments, differences.cpu().double())
-        numbers = min(len(moments[1]), MOST_NUMBERS)
-        whiten = whitening(moments[2], generator, numbers / (numbers + len(chosen)))
-        return {"mean": moments[1].float(), "whitening": whiten.float()}
+        chosen = drawn(samples, _MOST_SAMPLES, generator)
+        mean, covariance = moments(partial(_differences, network), chosen)
+        numbers = min(len(mean), MOST_NUMBERS)
+        whiten = whitening(covariance, generator, numbers / (numbers + len(chosen)))
+        return {"mean": mean.float(), "whitening": whiten.float()}
 
     def __call__(self, network: Autoencoder, x: Tensor) -> Tensor:
         mean, whiten = (self.state[name].to(x.device) for name in ("mean", "whitening"))
         return ((_differences(network, x) - mean) @ whiten).square().mean(1)
-
-
-def _differences_of(network: Autoencoder, samples: Tensor) -> Iterator[Tensor]:
-    for chunk in torch.split(samples, chunk_rows(samples[0].numel())):
-        yield _differences(network, chunk)
 
 
 def _differences(network: Autoencoder, x: Tensor) -> Tensor:

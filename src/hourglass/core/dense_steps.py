@@ -18,7 +18,7 @@ from torch.nn import functional
 from hourglass.core.bottlenecks import PlainCode
 from hourglass.core.flat_adamw import FlatAdamW
 from hourglass.core.losses import absolute, bernoulli, squared
-from hourglass.core.model import Autoencoder, Player
+from hourglass.core.model import Autoencoder, Player, misses_none
 from hourglass.core.networks.dense import layers_of
 from hourglass.core.penalties import CodeTerm
 from hourglass.settings import Training
@@ -154,9 +154,8 @@ def _fits(samples: Tensor, model: Autoencoder) -> bool:
     """Whether all is of one type on the CPU, all weights learn, and no number is missing."""
     alike = all(weight.dtype == samples.dtype and weight.requires_grad for weight in model.parameters())
     places = {samples.device.type, *(weight.device.type for weight in model.parameters())}
-    known = samples.dtype in (torch.float32, torch.float64) and samples.numel() > 0
-    # amin passes NaN on; min does too, but would copy windows, which are views
-    return alike and places == {"cpu"} and known and not bool(samples.amin().isnan())
+    known = samples.dtype in (torch.float32, torch.float64)
+    return alike and places == {"cpu"} and known and misses_none(samples)
 
 
 def _hides_nothing(model: Autoencoder, samples: Tensor) -> bool:
@@ -249,8 +248,7 @@ class WrittenOutStep:
             self.passes[rows] = _Pass(self.layers, self.optimizer.gradient, rows, self.slope.factor)
         run = self.passes[rows]
         seen, _ = self.model.corruption(batch, generator)
-        pull = self.model.pull
-        wanted, inputs = (batch + pull * (seen - batch) if pull else batch).flatten(1), seen.flatten(1)
+        wanted, inputs = self.model.wanted(batch, seen).flatten(1), seen.flatten(1)
         terms = {"reconstruction": self.slope.fill(run.forward(inputs), wanted, run.gradients[-1]) / run.numbers}
         run.gradients[-1].mul_(run.share)
         run.backward(len(self.layers) - 1, self.coded + 1, inputs)

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from hourglass.core.autograd_steps import AutogradStep
 from hourglass.core.bottlenecks import PlainCode
-from hourglass.core.model import Autoencoder, Player
+from hourglass.core.model import Autoencoder, Player, misses_none
 from hourglass.core.penalties import CodeTerm
 
 _WARM_UP = 3
@@ -35,8 +35,7 @@ def can_be_captured(model: Autoencoder, players: list[Player], samples: Tensor |
         return False
     steady = isinstance(model.bottleneck, PlainCode) and all(isinstance(each, CodeTerm) for each in model.penalties)
     recurrent = any(isinstance(part, nn.RNNBase) for part in model.modules())
-    complete = samples.numel() > 0 and not bool(samples.amin().isnan())  # amin passes NaN on
-    return steady and not recurrent and complete and len(players) == 1 and not players[0].slower
+    return steady and not recurrent and misses_none(samples) and len(players) == 1 and not players[0].slower
 
 
 class GraphStep:

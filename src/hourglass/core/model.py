@@ -113,8 +113,11 @@ class Autoencoder(nn.Module):
     def forward(self, x: Tensor, corrupt: bool = False, generator: torch.Generator | None = None) -> Trace:
         known, missing = (x, None) if self.complete else split_missing(x)
         seen, hidden = self.corruption(known, generator) if corrupt else (known, None)
-        wanted = known + self.pull * (seen - known) if self.pull else known
-        return self.pass_through(wanted, missing, seen, hidden, generator if corrupt else None)
+        return self.pass_through(self.wanted(known, seen), missing, seen, hidden, generator if corrupt else None)
+
+    def wanted(self, known: Tensor, seen: Tensor) -> Tensor:
+        """What must be given back of samples that are seen so."""
+        return torch.lerp(known, seen, self.pull) if self.pull else known  # of 1, exactly what is seen
 
     def training_trace(self, batch: Batch, generator: torch.Generator | None = None) -> Trace:
         """The trace of a batch as it is trained on: corrupted; of twins where there are some, to give the samples."""
@@ -218,6 +221,12 @@ def importance_gain(losses: Tensor, code: Code, cells: int) -> dict[str, Tensor]
     each = (losses + code.cost).reshape(-1, code.draws)
     joint = (math.log(code.draws) - torch.logsumexp(-cells * each, 1)) / cells
     return {"importance": (joint - each.mean(1)).mean()}
+
+
+def misses_none(samples: Tensor) -> bool:
+    """Whether there are samples, and no number of theirs is missing."""
+    # amin passes NaN on; min does too, but would copy windows, which are views
+    return samples.numel() > 0 and not bool(samples.amin().isnan())
 
 
 def split_missing(x: Tensor) -> tuple[Tensor, Tensor | None]:

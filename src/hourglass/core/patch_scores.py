@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from functools import partial
 
 import torch
 from torch import Tensor
 from torch.nn import functional
 
-from hourglass.core.chunks import chunk_rows
 from hourglass.core.model import Autoencoder, split_missing
 from hourglass.core.networks.grids import channels_first
-from hourglass.core.scores import CellScorer
-from hourglass.core.whitening import merged, whitening
+from hourglass.core.scores import CellScorer, drawn
+from hourglass.core.whitening import moments, parts, whitening
 
 _STAGES = 3
 _STEP, _SIDE = 2, 4
@@ -46,12 +45,10 @@ class PatchScorer(CellScorer):
         Of at most 2,000 samples. Shapes (numbers,), (numbers, at most 128), (...).
         """
         generator = torch.Generator().manual_seed(seed)
-        chosen = samples[torch.randperm(len(samples), generator=generator)[:_MOST_SAMPLES].to(samples.device)]
-        moments = 0, torch.zeros(()).double(), torch.zeros(()).double()
-        for patches in _patches_of(network, chosen):
-            moments = merged(*moments, patches.flatten(0, -2).cpu().double())
-        mean, whiten = moments[1].float(), whitening(moments[2], generator).float()
-        far = [_distances(each, mean, whiten).square().sum(0) for each in _patches_of(network, chosen)]
+        chosen = drawn(samples, _MOST_SAMPLES, generator)
+        centre, covariance = moments(partial(_patches, network), chosen)
+        mean, whiten = centre.float(), whitening(covariance, generator).float()
+        far = [_distances(_patches(network, part), mean, whiten).square().sum(0) for part in parts(chosen)]
         squares = torch.stack(far).sum(0).cpu()
         typical = (squares + _PRIOR * squares.mean() / len(chosen)) / (len(chosen) + _PRIOR)
         return {"mean": mean, "whitening": whiten, "typical": typical.sqrt().clamp(min=1e-6)}
@@ -76,11 +73,6 @@ class PatchScorer(CellScorer):
 
 def _distances(patches: Tensor, mean: Tensor, whiten: Tensor) -> Tensor:
     return ((patches - mean.to(patches.device)) @ whiten.to(patches.device)).square().sum(-1).sqrt()
-
-
-def _patches_of(network: Autoencoder, samples: Tensor) -> Iterator[Tensor]:
-    for chunk in torch.split(samples, chunk_rows(samples[0].numel())):
-        yield _patches(network, chunk)
 
 
 def _patches(network: Autoencoder, x: Tensor) -> Tensor:

@@ -153,9 +153,8 @@ class NeighbourScorer(Scorer):
     def learn(cls, network: Autoencoder, samples: Tensor, seed: int) -> dict[str, Tensor]:
         """At most 2,000 training samples as the layer sees them, each number centred and divided by its deviation."""
         generator = torch.Generator().manual_seed(seed)
-        chosen = torch.randperm(len(samples), generator=generator)[:_MOST_STORED]
         with torch.inference_mode():
-            seen = _seen_by(network, samples[chosen.to(samples.device)])
+            seen = _seen_by(network, drawn(samples, _MOST_STORED, generator))
         centre, scale = seen.mean(0), seen.std(0, correction=0).clamp(min=1e-6)
         # cdist multiplies numbers out, which loses small distances between samples far from 0
         state = {"stored": (seen - centre) / scale, "centre": centre, "scale": scale}
@@ -178,6 +177,11 @@ def _seen_by(network: Autoencoder, x: Tensor) -> Tensor:
     by_layer = getattr(network.encoder, "by_layer", None)
     seen: Tensor = by_layer(*split_missing(x))[0] if by_layer else network.encode(x)
     return seen
+
+
+def drawn(samples: Tensor, most: int, generator: torch.Generator) -> Tensor:
+    """At most so many of the samples, drawn at random."""
+    return samples[torch.randperm(len(samples), generator=generator)[:most].to(samples.device)]
 
 
 def scorer_named(name: str) -> type[Scorer]:

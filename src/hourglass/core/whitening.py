@@ -2,10 +2,27 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch
 from torch import Tensor
 
+from hourglass.core.chunks import chunk_rows
+
 MOST_NUMBERS = 128
+
+
+def parts(samples: Tensor) -> tuple[Tensor, ...]:
+    """The samples so many at a time as may be looked at together."""
+    return torch.split(samples, chunk_rows(samples[0].numel()))
+
+
+def moments(describe: Callable[[Tensor], Tensor], samples: Tensor) -> tuple[Tensor, Tensor]:
+    """Mean and covariance of all that `describe` makes of the samples, (..., numbers); float64."""
+    count, mean, covariance = 0, torch.zeros(()).double(), torch.zeros(()).double()
+    for part in parts(samples):
+        count, mean, covariance = merged(count, mean, covariance, describe(part).flatten(0, -2).cpu().double())
+    return mean, covariance
 
 
 def merged(count: int, mean: Tensor, covariance: Tensor, rows: Tensor) -> tuple[int, Tensor, Tensor]:

@@ -14,7 +14,7 @@ from hourglass.data.samples import Frame
 from hourglass.data.series import Sampling, SeriesFormat
 from hourglass.data.signals import read
 from hourglass.data.times import TICKS_A_SECOND, Times, counted, length_word, read_times, time_word
-from hourglass.data.windows import cut
+from hourglass.data.windows import cut, stride_at_every_phase
 from hourglass.errors import TimeError
 
 _SECOND = 10**9
@@ -53,11 +53,10 @@ class Rolling:
             return [f"steps are judged where a window of {rule.word} ends, {counted(rule.steps, 'step')}"]
         said = [f"each step is judged by the {rule.steps:,} steps that end there, from the {rule.steps:,}th on"]
         if (shared := math.gcd(rule.steps, rule.stride)) > 1:
-            fewer = next(stride for stride in range(rule.stride - 1, 0, -1) if math.gcd(rule.steps, stride) == 1)
             said.append(
                 f"the model was fitted on windows that start {rule.stride} steps apart: where the series repeats itself"
                 f" every {rule.steps}, it knows 1 start in {shared}, and may flag the others; fit with"
-                f" --set format.stride={fewer}"
+                f" --set format.stride={stride_at_every_phase(rule.steps, rule.stride)}"
             )
         return said
 

@@ -166,15 +166,15 @@ def _evenly(places: np.ndarray) -> np.ndarray | slice:
 def window_rule(window: str | None, stride: int | None, signal: Signal) -> WindowRule:
     """The rule that the options ask for, or the default one for this series."""
     steps, calendar = default_window(signal) if window is None else _asked_window(window, signal.grid)
-    return WindowRule(steps, stride or (steps if calendar else _default_stride(steps)), calendar)
+    return WindowRule(steps, stride or (steps if calendar else stride_at_every_phase(steps, steps // 4)), calendar)
 
 
-def _default_stride(steps: int) -> int:
-    """At most a quarter of the window, and no factor in common with it: a period is then begun at every phase.
+def stride_at_every_phase(steps: int, most: int) -> int:
+    """The largest stride up to `most` without a factor in common with the window: a period is begun at every phase.
 
     A stride that divides the period shows a model a few phases only, and a series that begins elsewhere is all odd.
     """
-    return next(stride for stride in range(max(1, steps // 4), 0, -1) if math.gcd(stride, steps) == 1)
+    return next(stride for stride in range(max(1, most), 0, -1) if math.gcd(stride, steps) == 1)
 
 
 def _asked_window(window: str, grid: Grid | None) -> tuple[int, float | None]:

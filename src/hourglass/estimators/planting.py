@@ -13,7 +13,7 @@ from hourglass.data.formats import Data
 from hourglass.data.samples import Frame, Layout, Pictures, Recordings
 from hourglass.data.series import SeriesFormat, SeriesSettings
 from hourglass.data.signals import read
-from hourglass.data.windows import strongest_period
+from hourglass.data.windows import stride_at_every_phase, strongest_period
 from hourglass.errors import DataError, UsageError
 
 _HELD_OUT = 0.25
@@ -182,7 +182,7 @@ def _cut(
     for several in (1, 2) if period else ():
         length = several * (period or 0)
         if length * 2 * _BLOCK <= steps - first and length not in {window.steps for window in windows}:
-            windows.append(Window(str(length), length, max(1, length // 4)))
+            windows.append(Window(str(length), length, stride_at_every_phase(length, length // 4)))
     return values[:, :first], values[:, first:], tuple(windows)
 
 
