@@ -130,6 +130,7 @@ def main() -> None:
         systems = {name: fit for name, (_, fit) in SYSTEMS.items() if name not in absent and takes(work, name)}
         figures[work.name] = measured(work, 2 if asked.fast else asked.rounds, systems, asked.fast)
         lines += lines_of(work, figures[work.name])
+        print(f"{work.name}: done", file=sys.stderr)
     save("speed_fast" if asked.fast else "speed", "python benchmarks/speed.py" + " --fast" * asked.fast, figures, lines)
 
 

@@ -349,7 +349,7 @@ def test_a_model_judges_a_table_with_torch_alone(tmp_path: Path) -> None:
 def test_frames_of_pandas_are_read_by_a_command_that_left_pandas_out() -> None:
     pytest.importorskip("pandas")
     _, talk = heavy_imports(
-        "from hourglass.interfaces.cli import _leave_pandas_out; _leave_pandas_out()\n"
+        "from hourglass.interfaces.startup import leave_pandas_out; leave_pandas_out()\n"
         "assert 'pandas' not in sys.modules\n"
         "import pandas\n"
         "from hourglass.data.files import from_object\n"

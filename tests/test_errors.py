@@ -24,7 +24,8 @@ def drawn_tree() -> list[tuple[int, str, int | None]]:
 
 def real_tree(kind: type[HourglassError] = HourglassError, depth: int = 0) -> list[tuple[int, str, int | None]]:
     """The same of the classes; a code is drawn only for the root and its children, the others inherit theirs."""
-    below = [line for child in kind.__subclasses__() for line in real_tree(child, depth + 1)]
+    children = [child for child in kind.__subclasses__() if child in ALL]  # the service has one of its own
+    below = [line for child in children for line in real_tree(child, depth + 1)]
     return [(depth, kind.__name__, kind.exit_code if depth < 2 else None), *below]
 
 

@@ -123,7 +123,9 @@ class Training(Settings):
     steps: int = option(
         1_500, "steps that training takes at least, in 10 epochs or more, where `epochs` says nothing", low=1
     )
-    learning_rate: float = option(2e-3, "the largest step size of the schedule", low=0)
+    learning_rate: float | None = option(
+        None, "the largest step size of the schedule (default: 0.002; where a step has fewer than 4 rows, less)", low=0
+    )
     schedule: str = option(
         "one-cycle", "how the step size moves over training", choices=("one-cycle", "cosine", "constant")
     )
@@ -136,6 +138,9 @@ class Training(Settings):
         None,
         "epochs without improvement before stopping (default: a fifth of the epochs, at least 10; 0 never stops)",
         low=0,
+    )
+    contaminated: bool = option(
+        False, "there are anomalies among the training rows: the tenth that is explained worst does not train"
     )
     seed: int = option(0, "one number that makes the fit repeatable", low=0, high=2**32 - 1)
     device: str = option("auto", "where to compute: auto, cpu, cuda, cuda:1, mps")
@@ -178,8 +183,8 @@ class Detection(Settings):
     )
     scorers: tuple[str, ...] | None = option(
         None,
-        "what is measured: error, masked-cell, activations, neighbours, patches, reconstruction-probability "
-        "(default: by kind)",
+        "what is measured: error, masked-cell, activations, neighbours, far-neighbours, patches, "
+        "reconstruction-probability (default: by kind)",
     )
     folds: int | None = option(
         None,

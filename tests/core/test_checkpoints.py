@@ -302,11 +302,14 @@ from hourglass.core.checkpoints import load_model, save_model
 path = sys.argv[1]
 model = load_model(path)
 for turn in range(10):
+    before = os.stat(path).st_ino
     child = os.fork()
     while not child:
         model.card["turn"] = model.card.get("turn", 0) + 1
         save_model(model, path)
-    time.sleep(0.03 + random.Random(turn).random() * 0.05)
+    while os.stat(path).st_ino == before:
+        time.sleep(0.001)
+    time.sleep(random.Random(turn).random() * 0.05)
     os.kill(child, signal.SIGKILL)
     os.waitpid(child, 0)
     print(load_model(path).card.get("turn", 0))

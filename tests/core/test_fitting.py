@@ -82,7 +82,7 @@ def test_windows_that_overlap_are_trained_on_where_they_lie_and_left_as_they_wer
     x = material.at(kept, torch.device("cpu"))
     assert isinstance(x, torch.Tensor)
     assert np.shares_memory(x.numpy(), packed.samples)
-    trained = _Trained.on(material, kept, out, plan, form.layout, torch.device("cpu"))
+    trained = _Trained.on(material, x, material.at(out, torch.device("cpu")), plan, form.layout)
     np.testing.assert_array_equal(packed.samples, before)
     np.testing.assert_array_equal(trained.scores(packed.samples), trained.scores(before))
 

@@ -16,6 +16,7 @@ from hourglass.core.networks.transformer import PatchTransformer
 from hourglass.core.scores import (
     Combination,
     ErrorScorer,
+    FarNeighbourScorer,
     MaskedCellScorer,
     NeighbourScorer,
     _partitions,
@@ -121,13 +122,16 @@ def test_the_error_is_the_plain_loss_and_missing_cells_have_none() -> None:
 
 
 @pytest.mark.parametrize("offset", [0, 100])
-def test_neighbours_is_the_distance_to_the_fifth_nearest_as_the_first_layer_sees_them(offset: float) -> None:
+@pytest.mark.parametrize(("kind", "rank"), [(NeighbourScorer, 5), (FarNeighbourScorer, 20)])
+def test_neighbours_is_the_distance_to_a_near_one_as_the_first_layer_sees_them(
+    kind: type[NeighbourScorer | FarNeighbourScorer], rank: int, offset: float
+) -> None:
     """Also where activations are far from 0 and near each other, which |a|^2 - 2ab + |b|^2 in float32 would lose."""
     model = network(MIXED)
     with torch.no_grad():
         model.encoder.stack[0].bias += offset  # type: ignore[union-attr,index,operator]
-    x, new = samples(60), samples(200)[150:]
-    scorer = NeighbourScorer(NeighbourScorer.learn(model, x, 0))
+    x, new = samples(200), samples(250)[200:]
+    scorer = kind(kind.learn(model, x, 0))
 
     def seen(x: Tensor) -> np.ndarray:
         told = torch.cat([x.nan_to_num(0.0), x.isnan().float()], dim=1)
@@ -137,7 +141,7 @@ def test_neighbours_is_the_distance_to_the_fifth_nearest_as_the_first_layer_sees
         stored, asked = seen(x), seen(new)
         distances = np.linalg.norm((asked[:, None] - stored[None]) / stored.std(axis=0), axis=2)
         ours = scorer(model, new).numpy()
-    np.testing.assert_allclose(ours, np.sort(distances, axis=1)[:, 4], rtol=2e-3)
+    np.testing.assert_allclose(ours, np.sort(distances, axis=1)[:, rank - 1], rtol=2e-3)
 
 
 @pytest.mark.parametrize("rows", [2, 4])
@@ -152,7 +156,7 @@ def test_at_most_2000_samples_are_stored() -> None:
     assert len(NeighbourScorer.learn(network(MIXED), samples(2_500), 0)["stored"]) == 2_000
 
 
-@pytest.mark.parametrize("name", ["error", "masked-cell", "activations", "neighbours"])
+@pytest.mark.parametrize("name", ["error", "masked-cell", "activations", "neighbours", "far-neighbours"])
 @pytest.mark.parametrize("layout", [MIXED, Layout((140,))], ids=["7 numbers", "140 numbers"])
 def test_a_rows_score_does_not_depend_on_its_batch(name: str, layout: Layout) -> None:
     model = network(layout)

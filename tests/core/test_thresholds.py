@@ -285,3 +285,49 @@ def _autoregressive(noise: np.ndarray, memory: float = 0.7) -> Iterator[float]:
     for each in noise.tolist():
         value = memory * value + each
         yield value
+
+
+# Blocks
+
+
+@pytest.mark.parametrize("count", [3, 40, 249, 250])
+@pytest.mark.parametrize("block", [1, 5, 12])
+def test_with_blocks_too_a_flag_is_a_p_value_of_at_most_the_rate(count: int, block: int) -> None:
+    calibration, new = scores(count), np.concatenate([scores(60, 1), [99.0]])
+    p_values = conformal_p_values(calibration, new, block)
+    for rate in (0.01, 0.05, 0.3):
+        limit = conformal(calibration, rate, block)
+        np.testing.assert_array_equal(new > limit.value, p_values <= limit.reachable_rate + 1e-12)
+
+
+def test_scores_that_repeat_one_another_have_the_p_values_of_as_many_as_differ() -> None:
+    """60 scores, each 7 times: those of the 60, exactly."""
+    calibration, new = np.random.default_rng(0).normal(size=60), np.random.default_rng(1).normal(size=200)
+    repeated = conformal_p_values(np.repeat(calibration, 7), new, 7)
+    np.testing.assert_allclose(repeated, conformal_p_values(calibration, new))
+    for rate in (0.01, 0.05, 0.2):
+        there, here = conformal(calibration, rate), conformal(np.repeat(calibration, 7), rate, 7)
+        assert (here.value, here.reachable_rate) == (there.value, pytest.approx(there.reachable_rate))
+
+
+@pytest.mark.parametrize("rate", [0.02, 0.1])
+def test_windows_that_share_steps_alarm_no_more_often_than_promised(rate: float) -> None:
+    """Means of 8 neighbours in white noise, 300 of them: without blocks the rarer alarms are too many."""
+    random, block = np.random.default_rng(0), 8
+    draws = np.stack([np.convolve(random.exponential(size=300 + block), np.ones(block), "valid") for _ in range(2_000)])
+    new = random.exponential(size=(2_000, block)).sum(axis=1)
+    alarms = np.mean([each > conformal(known, rate, block).value for known, each in zip(draws, new, strict=True)])
+    promised = max(rate, block / (300 + block))
+    assert alarms <= promised
+
+
+@pytest.mark.parametrize("rate", [0.3, 0.05, 0.01])
+@pytest.mark.parametrize("block", [2, 9])
+def test_rows_needed_in_blocks_are_the_fewest_that_reach_the_rate(rate: float, block: int) -> None:
+    needed = rows_needed(rate, block=block)
+    assert not conformal(np.arange(needed, dtype=float), rate, block).notice
+    assert f"blocks of {block}" in conformal(np.arange(needed - 1, dtype=float), rate, block).notice
+
+
+def test_a_tail_is_not_asked_of_scores_too_few_and_alike() -> None:
+    assert "blocks of 30" in peaks_over_threshold(scores(100), 1e-3, 30).notice

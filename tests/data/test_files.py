@@ -619,8 +619,10 @@ def test_places_without_a_file_are_refused(tmp_path: Path) -> None:
     put(tmp_path, "a,b\n1,2\n", "sensors.csv")
     (tmp_path / "link.csv").symlink_to("nowhere.csv")
     os.mkfifo(tmp_path / "pipe.csv")
+    (tmp_path / "folder").mkdir()
     cases = {
-        tmp_path: ("is a folder", "files in it"),
+        tmp_path / "folder": ("is a folder without", "a folder of tables"),
+        tmp_path / "*.tsv": ("matches no table", "quote the glob"),
         tmp_path / "sensor.csv": ("there is no such file", "did you mean 'sensors.csv'?"),
         tmp_path / "no" / "sensor.csv": ("its folder does not exist", ""),
         tmp_path / "sensors.csv" / "x.csv": ("cannot be read: Not a directory", ""),

@@ -19,6 +19,7 @@ GIVEN = {
     "unused": pa.array(["x", None, "z"]),
     "full": pa.array([0.1, 0.2, 0.3]),
     "empty": pa.nulls(3),
+    "no words": pa.nulls(3, pa.float64()),
 }
 GUESSES = pa.table(
     {
@@ -29,6 +30,7 @@ GUESSES = pa.table(
         "day": pa.array([datetime.datetime(2024, 1, 2)] * 3, pa.timestamp("us")),
         "full": [9.0, 9.0, 9.0],
         "empty": [7.0, 8.0, 9.0],
+        "no words": ["x", "y", "z"],
     }
 )
 
@@ -44,6 +46,7 @@ def test_missing_cells_of_a_table_take_the_guess_and_all_others_stay() -> None:
         "unused": ["x", None, "z"],
         "full": [0.1, 0.2, 0.3],
         "empty": [7.0, 8.0, 9.0],
+        "no words": ["x", "y", "z"],
     }
     assert table.schema.field("whole").type == pa.int64()
 

@@ -12,6 +12,7 @@ import soundfile
 
 from hourglass.core.kinds import Experiment
 from hourglass.data.files import read
+from hourglass.data.image_forms import numbered
 from hourglass.data.samples import Pictures, Recordings
 from hourglass.data.synthesis import white
 from hourglass.errors import DataError, UsageError
@@ -169,6 +170,23 @@ def test_a_search_for_anomalies_learns_from_recordings_as_they_are() -> None:
     assert taught(Detect(data="x"), noisy)[1].data is noisy
 
 
+@pytest.mark.parametrize(
+    ("request_", "modality", "expected"),
+    [
+        (Detect(data="x"), "table", True),
+        (Detect(data="x", label="y", normal="0"), "table", False),
+        (Detect(data="x", kind="importance-weighted"), "table", False),
+        (Detect(data="x"), "series", False),
+        (Fit(data="x", output="m"), "table", False),
+    ],
+    ids=["search", "normal rows", "a kind", "a series", "fit"],
+)
+def test_a_table_that_is_searched_is_learned_from_as_one_with_anomalies(
+    request_: Learning, modality: str, expected: bool
+) -> None:
+    assert fitting(request_, modality, np.zeros((3, 2))).contaminated == expected
+
+
 def test_another_kind_learns_from_recordings_as_they_are() -> None:
     noisy = recordings("1.wav")
     assert taught(fit(kind="denoising"), noisy)[1].data is noisy
@@ -181,9 +199,16 @@ def test_a_fit_to_recordings_with_noise_says_what_it_learned_from(tmp_path: Path
     assert "pairs" not in model.card
 
 
+def test_pictures_with_single_wrong_pixels_are_learned_without_them() -> None:
+    random = np.random.default_rng(0)
+    wrong = random.random((20, 16, 16, 3)) < 0.1
+    pictures = Pictures(np.where(wrong, 255, 40).astype(np.uint8), numbered(20))
+    assert fitting(Denoise(data="x"), "image", pictures).kind == "noise2void"
+
+
 @pytest.mark.parametrize(("side", "tile"), [(64, None), (65, 64)])
 def test_pictures_without_a_model_are_learned_blindly_and_large_ones_in_tiles(side: int, tile: int | None) -> None:
-    pictures = Pictures([np.zeros((side, side))], pa.table({"name": ["1.png"]}))
+    pictures = Pictures([np.random.default_rng(0).normal(size=(side, side))], pa.table({"name": ["1.png"]}))
     found = fitting(Denoise(data="x"), "image", pictures)
     assert (found.kind, found.tile) == ("recorrupted", tile)
     assert fitting(Denoise(data="x", kind="denoising"), "image", pictures).kind == "denoising"

@@ -262,3 +262,46 @@ def test_a_reader_that_goes_away_ends_it_quietly(table: Path) -> None:
             stdin.close()
         assert process.wait() == 0
         assert stderr.read() == b""
+
+
+# The anomaly likelihood
+
+
+def test_rows_are_judged_by_the_latest_ones_in_a_file_and_in_a_pipe(
+    hourglass: Command, piped: Piped, steps: Path
+) -> None:
+    values = np.sin(np.arange(200) / 3)
+    values[100:120] += np.where(np.arange(20) % 2, 2.0, -2.0)
+    text = ("level\n" + "".join(f"{value}\n" for value in values)).encode()
+    steps.with_name("odd.csv").write_bytes(text)
+    in_file = hourglass("detect", steps, steps.with_name("odd.csv"), "--anomaly-likelihood").lines
+    in_pipe = piped(steps, text, "--anomaly-likelihood").lines
+    for lines in (in_file, in_pipe):
+        scores = [float(line["anomaly_score"] or "nan") for line in lines]
+        assert 100 <= int(np.nanargmax(scores)) < 130
+        assert lines[110]["is_anomaly"] == "true"
+        assert [line["is_anomaly"] for line in lines[:90]].count("true") < 30
+
+
+@pytest.mark.parametrize(
+    ("words", "complaint"),
+    [
+        (("--report", "r.html"), "leave --report out"),
+        (("--false-discovery-rate", "0.1"), "--anomaly-likelihood out"),
+    ],
+)
+def test_likelihoods_and_what_is_of_scores_do_not_go_together(
+    hourglass: Command, steps: Path, words: tuple[str, ...], complaint: str
+) -> None:
+    done = hourglass("detect", steps, steps.with_suffix(".csv"), "--anomaly-likelihood", *words)
+    assert done.code == 2
+    assert complaint in done.err
+
+
+def test_a_table_has_no_likelihood(hourglass: Command, piped: Piped, table: Path) -> None:
+    for done in (
+        hourglass("detect", table, table.with_suffix(".csv"), "--anomaly-likelihood"),
+        piped(table, content(table), "--anomaly-likelihood"),
+    ):
+        assert done.code == 2
+        assert "order of time" in done.err

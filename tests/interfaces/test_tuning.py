@@ -69,14 +69,14 @@ def test_the_trials_are_shown_and_kept_in_the_card(hourglass: Command, table: Ta
 def test_ctrl_c_keeps_the_best_so_far(
     hourglass: Command, table: Table, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    tried, calls = tuning._tried, iter(range(9))
+    tried, calls = tuning.tried, iter(range(9))
 
     def once(*words: object) -> tuning.Trial:
         if next(calls):
             raise KeyboardInterrupt
         return tried(*words)  # type: ignore[arg-type]
 
-    monkeypatch.setattr(tuning, "_tried", once)
+    monkeypatch.setattr(tuning, "tried", once)
     done = hourglass("tune", table(["x"] * 120), "-o", tmp_path / "m", "--label", "y", "--json", *QUICK)
     assert done.code == 130
     assert "1 of 2 candidates tried (interrupted)" in done.err

@@ -54,4 +54,4 @@ def _differences(network: Autoencoder, x: Tensor) -> Tensor:
 def _outputs(network: Autoencoder, seen: Tensor, missing: Tensor | None) -> list[Tensor]:
     """Of the encoder's layers one by one where it tells of them, or else what it ends with."""
     by_layer = getattr(network.encoder, "by_layer", None)
-    return by_layer(seen, missing) if by_layer else [network.encoder(seen, missing)]
+    return list(by_layer(seen, missing)) if by_layer else [network.encoder(seen, missing)]

@@ -48,6 +48,11 @@ class AutogradStep:
             shown.update({name: term.detach() for name, term in terms.items()})
         return shown
 
+    @property
+    def moments(self) -> list[Tensor]:
+        """What the optimizers remember of past gradients."""
+        return [each for _, groups in self.turns for group in groups for each in group.optimizer.moments]
+
     def release(self) -> None:
         """Let the model have its parameters back."""
         for _, groups in self.turns:

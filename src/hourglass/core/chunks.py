@@ -35,6 +35,17 @@ def single_precision() -> Iterator[None]:
         torch.set_default_dtype(callers)
 
 
+@contextmanager
+def one_thread() -> Iterator[None]:
+    """Torch works on one thread here: several would cut a product into other parts, which round differently."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
 @single_precision()
 @torch.inference_mode()
 def in_chunks(function: Callable[[Tensor], Tensor], samples: np.ndarray, device: torch.device) -> np.ndarray:

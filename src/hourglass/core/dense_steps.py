@@ -127,6 +127,8 @@ def dense_plan(model: object, players: list[Player], samples: Tensor | tuple[Ten
     encoder, decoder = layers_of(model.encoder), layers_of(model.decoder)
     if slope is None or encoder is None or decoder is None or not isinstance(model.bottleneck, PlainCode):
         return None
+    if model.pooled is not torch.mean:
+        return None
     inward = _paired([*encoder, model.bottleneck.dropout, model.bottleneck.activate])
     outward = _paired(decoder)
     if not inward or not outward or not all(isinstance(penalty, CodeTerm) for penalty in model.penalties):
@@ -256,6 +258,11 @@ class WrittenOutStep:
             terms[penalty.name] = _pull(penalty, run.outputs[self.coded], run.gradients[self.coded])
         run.backward(self.coded, 0, inputs)
         return terms
+
+    @property
+    def moments(self) -> list[Tensor]:
+        """What the optimizer remembers of past gradients."""
+        return self.optimizer.moments
 
     def release(self) -> None:
         """Let the model have its parameters back."""

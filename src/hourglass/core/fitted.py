@@ -55,6 +55,8 @@ class Calibration:
     scores: np.ndarray
     source: str
     """One of "held-out rows", "out-of-fold scores", "training rows"."""
+    block: int = 1
+    """Neighbouring scores that say nearly the same, as those of overlapping windows do; 1 where each is for itself."""
 
 
 @dataclass(frozen=True)
@@ -113,12 +115,16 @@ class FittedModel:
                 how="give codes that `encode` of this model made",
             )
         if not np.isfinite(codes).all():
-            raise SchemaError("codes must be finite, got NaN or infinity", where="decode")
+            how = "give codes that `encode` of this model made"
+            raise SchemaError("codes must be finite, got NaN or infinity", where="decode", how=how)
         return self.format.unpack(self._run(self.network.decode, codes))
 
     def reconstruct(self, data: Data) -> Result:
         """The data given back through the bottleneck, in their own form and units."""
-        packed = self.format.pack(data)
+        return self.reconstruct_packed(self.format.pack(data))
+
+    def reconstruct_packed(self, packed: Packed) -> Result:
+        """Packed samples given back through the bottleneck, in the form and units of the data they come from."""
         return self.format.unpack(self._run(self.network.reconstruct, packed.samples), packed.places)
 
     def fill_missing(self, data: Data) -> Result:
@@ -149,7 +155,7 @@ class FittedModel:
     def generate(self, count: int, seed: int = 0) -> Result:
         """`count` new samples in the data's own units: what the decoder makes of codes drawn from the prior."""
         if count < 1:
-            raise UsageError(f"got {count} samples to make, wanted at least 1", where="generate")
+            raise UsageError(f"got {count} samples to make, wanted at least 1", where="generate", how="ask for more")
         return self._made_of(self._the_prior().draw(count, seed))
 
     def interpolate(self, data: Data, steps: int = 8) -> Result:
@@ -205,11 +211,11 @@ class FittedModel:
         """The score above which a row is an anomaly, for a false-alarm rate (default: as fitted)."""
         settings = self.experiment.detection
         rate = settings.false_alarm_rate if rate is None else rate
-        return threshold(self.calibration.scores, rate, rule or settings.threshold)
+        return threshold(self.calibration.scores, rate, rule or settings.threshold, self.calibration.block)
 
     def p_values(self, scores: np.ndarray) -> np.ndarray:
         """For each anomaly score, the share of normal rows that would score as high (conformal)."""
-        return conformal_p_values(self.calibration.scores, scores)
+        return conformal_p_values(self.calibration.scores, scores, self.calibration.block)
 
     def detect(
         self,
@@ -231,7 +237,8 @@ class FittedModel:
         known = self.calibration.scores
         unseen = own and self.calibration.source == OUT_OF_FOLD and len(known) == packed.row_count
         samples = known if unseen and packed.groups is None else self.score(packed)
-        found = self._judged(samples, packed, rate, rule, unseen, false_discovery_rate)
+        judge = self._ranking_each() if unseen else self
+        found = judge._judged(samples, packed, rate, rule, unseen, false_discovery_rate)
         if packed.rows_are_samples and reasons != "none":
             flagged = found.is_anomaly
             chosen = np.flatnonzero(flagged) if reasons == "flagged" else np.arange(len(flagged))
@@ -262,7 +269,8 @@ class FittedModel:
             rows.append(block.at(chosen))
             notices.append([*block.notices, *packed.notices])
         if not notices or any(said != notices[0] for said in notices):
-            raise DataError("blocks of the table have different notices", where="detect_blocks")
+            how = "give the table as a whole, to `detect`"
+            raise DataError("blocks of the table have different notices", where="detect_blocks", how=how)
         kept, every = Packed(np.concatenate(samples), notices=notices[0]), np.concatenate(scores)
         found = self._judged(every, kept, rate, rule, False, false_discovery_rate)
         if reasons == "flagged":
@@ -291,7 +299,7 @@ class FittedModel:
         false_discovery_rate: float | None,
     ) -> Detection:
         """Scores of samples as scores, p-values and flags of rows; `unseen`: the rows are those of the calibration."""
-        known = self.calibration.scores
+        known, block = self.calibration.scores, self.calibration.block
         rows = self.format.rows(samples, packed.places)
         if unseen and packed.groups is not None:  # calibration scores are of rows, not of their parts
             rows = dataclasses.replace(rows, score=known)
@@ -300,10 +308,14 @@ class FittedModel:
         if unseen:  # a row is no evidence against itself: its rank is that among the others
             p_values = np.maximum(p_values * (len(known) + 1) - 1, 1) / len(known)
         if false_discovery_rate is not None:
-            limit, by_rank = discoveries(known, rows.score, p_values, false_discovery_rate), True
+            limit, by_rank = discoveries(known, rows.score, p_values, false_discovery_rate, block), True
         flagged = p_values <= limit.reachable_rate + 1e-9 if unseen and by_rank else rows.score > limit.value
         drifted = self._drift(rows.score, samples, packed)
         return Detection(rows, p_values, flagged & rows.covered, limit, {}, samples, packed, drifted)
+
+    def _ranking_each(self) -> FittedModel:
+        """The model for rows that are ranked among themselves: each counts as one, whatever its neighbours say."""
+        return dataclasses.replace(self, calibration=dataclasses.replace(self.calibration, block=1))
 
     def _drift(self, rows: np.ndarray, samples: np.ndarray, packed: Packed) -> str:
         """What is to be said of many rows that are unlike those of the calibration, which are windows in a series."""
@@ -314,7 +326,7 @@ class FittedModel:
     def explain_rows(self, data: Data, packed: Packed, chosen: np.ndarray, most: int = 5) -> list[list[Reason]]:
         """`explain` for the chosen samples of `data`, with the cells as they stand there where samples are rows."""
         reasons = self.explain(packed.samples[chosen], most)
-        if not isinstance(data, Frame) or not packed.rows_are_samples:
+        if not reasons or not isinstance(data, Frame) or not packed.rows_are_samples:
             return reasons
         return _as_given(reasons, data.at(chosen))
 
@@ -340,16 +352,23 @@ class FittedModel:
 
         Where the network learned to fill hidden cells in, a cell's expectation is what the other cells make of it.
         """
-        by_cell = [scorer for scorer in self.scorers if isinstance(scorer, CellScorer)] or [ErrorScorer({})]
+        by_cell = [scorer for scorer in self.scorers if isinstance(scorer, CellScorer)] or [self._cell_scorer()]
         scorer = max(by_cell, key=lambda scorer: scorer.name == MaskedCellScorer.name)
 
         def both(x: Tensor) -> Tensor:
             errors, expected = scorer.cells(self.network, x)
-            return torch.cat([errors, expected.flatten(1)], dim=1)
+            return torch.cat([bounded(errors), expected.flatten(1)], dim=1)
 
         joined = self._run(both, samples)
         count = joined.shape[1] - self.format.layout.size
-        return bounded(joined[:, :count]), joined[:, count:].reshape(len(samples), *self.format.layout.shape)
+        return joined[:, :count], joined[:, count:].reshape(len(samples), *self.format.layout.shape)
+
+    def _cell_scorer(self) -> CellScorer:
+        """What tells of cells where no scorer does."""
+        if self.experiment.corruption.tells:
+            seed = self.experiment.training.seed
+            return MaskedCellScorer(MaskedCellScorer.learn(self.network, torch.empty(0), seed))
+        return ErrorScorer({})
 
     @cached_property
     def latent_size(self) -> int:

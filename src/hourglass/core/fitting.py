@@ -6,7 +6,7 @@ import hashlib
 import itertools
 import math
 import platform
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from importlib.metadata import version
 from typing import Any
@@ -16,17 +16,21 @@ import torch
 
 from hourglass._version import __version__
 from hourglass.core.chunks import single_precision
+from hourglass.core.doubts import doubts, telling_the_farthest
 from hourglass.core.fitted import HELD_OUT, OUT_OF_FOLD, TRAINING, Calibration, FittedModel
 from hourglass.core.kinds import Experiment, build, choose_device
 from hourglass.core.model import Autoencoder
 from hourglass.core.priors import fit_prior
 from hourglass.core.scores import Combination, Scorer, raw_scores, scorer_named
 from hourglass.core.thresholds import rows_needed, threshold
-from hourglass.core.training import History, Report, Samples, train
+from hourglass.core.training import History, Keeper, Report, Samples, Stream, in_memory, train
 from hourglass.core.units import MOST_SAMPLES, unit_report
 from hourglass.data.formats import Data, Format
 from hourglass.data.samples import Layout, Packed, oddest_parts
 from hourglass.errors import DataError, TrainingError, UsageError
+
+Keep = Callable[[dict[str, Any]], Keeper]
+"""Given what makes two trainings the same, as JSON values: what keeps this one, and knows where it was cut off."""
 
 _ENOUGH = 1_000
 """Samples scored out of fold after which no further fold is fitted."""
@@ -46,14 +50,15 @@ def fit_model(
     noise: Data | None = None,
     calibrate: bool = True,
     report: Report | None = None,
+    keep: Keep | None = None,
 ) -> FittedModel:
     """Fit an autoencoder to `data` (an array or a frame) as the experiment `plan` says.
 
     `seen`: a noisy twin of each sample, which the encoder sees in its place. `noise`: samples of noise alone, for a
     corruption that mixes them in. `calibrate`: where the held-out samples are too few for the asked false-alarm rate,
     score the training samples out of fold (a further, smaller fit a fold). `report(epoch, epochs, terms)` is called
-    after each epoch, and with the number of the fold and no terms after each fold. The caller's random state is left
-    as it was.
+    after each epoch, and with the number of the fold and no terms after each fold. `keep`: training is kept while it
+    runs, or goes on where it was cut off. The caller's random state is left as it was.
     """
     _check_detection(plan)
     form = plan.format.fit(data)
@@ -61,7 +66,7 @@ def fit_model(
     count = len(packed.samples)
     if packed.row_count < 2:
         how = "give more rows, or pictures; for a series, a shorter --window"
-        raise DataError("got 1 sample, wanted at least 2", where="fit", how=how)
+        raise DataError("got 1 sample, wanted at least 2", where=getattr(data, "source", "fit"), how=how)
     digest = _digest(packed.samples)
     kept, held_out = split(packed, plan.training.validation, plan.training.seed)
     if len(held_out):
@@ -71,17 +76,56 @@ def fit_model(
     _check_range(train, plan)
     device = choose_device(plan.training.device)
     material = _Material.of(form, packed, seen, noise)
-    trained = _Trained.on(material, kept, held_out, plan, form.layout, device, report)
+    same = {"experiment": plan.as_json(), "samples": [digest, *material.digests()], "device": device.type}
+    keeper = keep and keep(same)
+    with telling_the_farthest(form, packed.samples):
+        trained = _Trained.on(
+            material, material.at(kept, device), material.at(held_out, device), plan, form.layout, report, keeper
+        )
     raw, groups, source = _calibrate(form.layout, material, held_out, trained, plan, calibrate, report)
+    card = {"samples": count, "sha256": digest} | ({"pairs": True} if seen is not None else {})
     combination = Combination.fit(raw)
-    calibration = Calibration(oddest_parts(combination(raw), groups), source)
-    units = unit_report(trained.network, torch.from_numpy(train[:MOST_SAMPLES]).to(device))
-    card = {"samples": count, "sha256": digest, "notices": form.notices, "versions": versions(), "units": units}
-    card |= {"pairs": True} if seen is not None else {}
-    prior = fit_prior(plan.prior, trained.network, train, plan.standard_codes, plan.training.seed)
-    return FittedModel(
-        plan, form, trained.network, trained.scorers, combination, calibration, trained.history, card, prior
-    )
+    calibration = Calibration(oddest_parts(combination(raw), groups), source, packed.overlap + 1)
+    return trained.model(plan, form, combination, calibration, train, card)
+
+
+@dataclass(frozen=True)
+class Gathered:
+    """What rows that do not fit in memory together have become."""
+
+    form: Format
+    stream: Stream
+    """The samples to train on."""
+    held_out: np.ndarray
+    """Samples that were not trained on."""
+    count: int
+    """Rows in all."""
+    digest: str
+    """The hash of all samples."""
+
+
+def fit_stream(
+    gathered: Gathered, plan: Experiment, *, report: Report | None = None, keep: Keep | None = None
+) -> FittedModel:
+    """Fit an autoencoder to more samples than fit in memory, as `fit_model` does to fewer.
+
+    What scorers, prior and pre-training need of the training samples they learn from those in memory.
+    """
+    _check_detection(plan)
+    stream, held_out = gathered.stream, gathered.held_out
+    sample = stream.example.numpy()
+    _check_range(sample, plan)
+    device = choose_device(plan.training.device)
+    stream.example, held = stream.example.to(device), torch.from_numpy(held_out).to(device)
+    same = {"experiment": plan.as_json(), "samples": [gathered.digest], "device": device.type}
+    material = _Material(Packed(sample))
+    with telling_the_farthest(gathered.form, sample):
+        trained = _Trained.on(material, stream, held, plan, gathered.form.layout, report, keep and keep(same))
+    raw = trained.scores(held_out if len(held_out) else sample)
+    combination = Combination.fit(raw)
+    calibration = Calibration(combination(raw), HELD_OUT if len(held_out) else TRAINING)
+    card = {"samples": gathered.count, "sha256": gathered.digest}
+    return trained.model(plan, gathered.form, combination, calibration, sample, card)
 
 
 @dataclass(frozen=True)
@@ -101,6 +145,10 @@ class _Material:
             what = f"got {len(twins):,} noisy samples for {len(packed.samples):,} clean ones"
             raise DataError(what, where="seen", how="give the noisy twin of each, as long, and in the same order")
         return cls(packed, twins, None if noise is None else form.pack(noise).samples)
+
+    def digests(self) -> list[str]:
+        """The hashes of what is given beside the samples."""
+        return [_digest(each) for each in (self.twins, self.noise) if each is not None]
 
     def at(self, chosen: np.ndarray, device: torch.device) -> Samples:
         """The chosen samples, each with its twin where there are twins."""
@@ -129,31 +177,48 @@ class _Trained:
     def on(
         cls,
         material: _Material,
-        kept: np.ndarray,
-        held_out: np.ndarray,
+        samples: Samples | Stream,
+        held: Samples,
         plan: Experiment,
         layout: Layout,
-        device: torch.device,
         report: Report | None = None,
+        keeper: Keeper | None = None,
     ) -> _Trained:
-        """Trained on the samples at `kept`; those at `held_out` choose the best epoch."""
+        """Trained on `samples`; those `held` out choose the best epoch."""
         seed = plan.training.seed
-        samples, held = (material.at(chosen, device) for chosen in (kept, held_out))
-        x, apart = (each[0] if isinstance(each, tuple) else each for each in (samples, held))
+        x, apart = (each[0] if isinstance(each, tuple) else each for each in (in_memory(samples), held))
+        device = x.device
         # every GPU, since manual_seed seeds them all
         with single_precision(), torch.random.fork_rng(devices=range(torch.cuda.device_count())):
             torch.manual_seed(seed)
             network = build(plan, layout).to(device)
             material.give_noise(network, plan, device)
-            notices = plan.pretraining.build()(network, layout, x, apart, plan.training, report)
-            history = train(network, samples, plan.training, held, report)
-            history.notices[:0] = notices
+            notices: list[str] = []
+            if not (keeper and keeper.found):  # a training that goes on had its layers trained before
+                notices = plan.pretraining.build()(network, layout, x, apart, plan.training, report)
+            history = train(network, samples, plan.training, held, report, keeper, notices)
         kinds = [scorer_named(name) for name in plan.scorers()]
         return cls(network, [kind(kind.learn(network, x, seed)) for kind in kinds], history)
 
     def scores(self, samples: np.ndarray) -> np.ndarray:
         """Raw scores (n, scorers)."""
         return raw_scores(self.network, self.scorers, samples)
+
+    def model(
+        self,
+        plan: Experiment,
+        form: Format,
+        combination: Combination,
+        calibration: Calibration,
+        train: np.ndarray,
+        card: dict[str, Any],
+    ) -> FittedModel:
+        """The model that it is part of, its prior learned from the samples `train`."""
+        units = unit_report(self.network, torch.from_numpy(train[:MOST_SAMPLES]).to(self.network.device))
+        self.history.notices.extend(doubts(plan, form, self.history, units, calibration.scores, train))
+        card = {**card, "notices": form.notices, "versions": versions(), "units": units}
+        prior = fit_prior(plan.prior, self.network, train, plan.standard_codes, plan.training.seed)
+        return FittedModel(plan, form, self.network, self.scorers, combination, calibration, self.history, card, prior)
 
 
 def split(packed: Packed, share: float, seed: int) -> tuple[np.ndarray, np.ndarray]:
@@ -197,7 +262,7 @@ def _calibrate(
     packed, history = material.packed, trained.history
     samples, groups = packed.samples, packed.groups
     held_rows = len(held_out) if groups is None else len(np.unique(groups[held_out]))
-    enough = held_rows >= rows_needed(plan.detection.false_alarm_rate, plan.detection.threshold)
+    enough = held_rows >= _rows_needed(plan, packed)
     wanted = out_of_fold and not enough and packed.row_count >= _FEWEST
     if wanted and history.stopped != "interrupted":
         try:
@@ -229,19 +294,25 @@ def _out_of_fold(
     epochs = max(history.best_epoch, 1)
     training = plan.training.replace(epochs=epochs, validation=0.0, batch_size=history.batch_size)
     count = _fold_count(total, plan)
-    wanted = min(total, max(_ENOUGH, rows_needed(plan.detection.false_alarm_rate, plan.detection.threshold)))
+    wanted = min(total, max(_ENOUGH, _rows_needed(plan, packed)))
     rounds = math.ceil(count * wanted / total)
     raw = np.full((len(samples), len(trained.scorers)), np.nan, dtype=np.float32)
     folds = _folds(packed, count, plan.training.seed)
     for number, fold in enumerate(itertools.islice(folds, rounds), start=1):
         others = apart_from(fold, packed)
-        fitted = _Trained.on(material, others, fold[:0], plan.replace(training=training), layout, device)
+        shown, none = material.at(others, device), material.at(fold[:0], device)
+        fitted = _Trained.on(material, shown, none, plan.replace(training=training), layout)
         if fitted.history.stopped == "interrupted":
             raise KeyboardInterrupt
         raw[fold] = fitted.scores(samples[fold])
         if report:
             report(number, rounds, {})
     return raw
+
+
+def _rows_needed(plan: Experiment, packed: Packed) -> int:
+    """The fewest calibration rows that can promise the asked false-alarm rate."""
+    return rows_needed(plan.detection.false_alarm_rate, plan.detection.threshold, packed.overlap + 1)
 
 
 def _fold_count(samples: int, plan: Experiment) -> int:

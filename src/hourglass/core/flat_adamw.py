@@ -38,7 +38,9 @@ class FlatAdamW:
         for parameter, weight, gradient in zip(self.parameters, self.weights, self.gradients, strict=True):
             parameter.data = weight.copy_(parameter.detach())  # the model sees every step
             parameter.grad = gradient
-        self._move = adamw_on(flat, self.gradient, settings.weight_decay)
+        steps = torch.zeros((), dtype=torch.float32, device=flat.device)
+        self.moments = [torch.zeros_like(flat), torch.zeros_like(flat), steps]
+        self._move = adamw_on(flat, self.gradient, self.moments, settings.weight_decay)
 
     def step(self, rate: Rate) -> None:
         """Clip the gradient and move the parameters against it."""
@@ -71,10 +73,12 @@ def _clip(gradient: Tensor, most: float) -> None:
         gradient.mul_(most / (norm + 1e-6))
 
 
-def adamw_on(flat: Tensor, gradient: Tensor, weight_decay: float) -> Callable[[Rate], None]:
-    """AdamW, of torch's default options, on one flat tensor: a function that moves it at a learning rate."""
-    mean, square = torch.zeros_like(flat), torch.zeros_like(flat)
-    steps = torch.zeros((), dtype=torch.float32, device=flat.device)
+def adamw_on(flat: Tensor, gradient: Tensor, moments: Sequence[Tensor], weight_decay: float) -> Callable[[Rate], None]:
+    """AdamW, of torch's default options, on one flat tensor: a function that moves it at a learning rate.
+
+    `moments`: the running means of the gradient and of its square, and the steps taken, all kept up to date.
+    """
+    mean, square, steps = moments
     one = torch.ones_like(steps)
     unused: list[Tensor] = []
     lists = [flat], [gradient], [mean], [square], unused, [steps]

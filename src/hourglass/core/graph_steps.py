@@ -34,6 +34,7 @@ def can_be_captured(model: Autoencoder, players: list[Player], samples: Tensor |
     if isinstance(samples, tuple) or samples.device.type != "cuda":
         return False
     steady = isinstance(model.bottleneck, PlainCode) and all(isinstance(each, CodeTerm) for each in model.penalties)
+    steady = steady and model.pooled is torch.mean
     recurrent = any(isinstance(part, nn.RNNBase) for part in model.modules())
     return steady and not recurrent and misses_none(samples) and len(players) == 1 and not players[0].slower
 
@@ -92,6 +93,11 @@ class GraphStep:
             return self.by_autograd(self.batch, share, self.rate, generator)
         finally:
             self.model.complete = False
+
+    @property
+    def moments(self) -> list[Tensor]:
+        """What the optimizer remembers of past gradients."""
+        return self.by_autograd.moments
 
     def release(self) -> None:
         """Let the model have its parameters back."""

@@ -39,11 +39,13 @@ class Classes:
         """The different labels of `y` (n,). Raises `DataError` where they are not all words, or numbers, or flags."""
         plain = all(isinstance(each, str | bool | int | float) for each in y.tolist())
         if y.dtype.kind not in _LABEL_KINDS or not plain:
-            raise DataError(f"got labels of type {y.dtype}, wanted words, numbers or flags", where="labels")
+            what = f"got labels of type {y.dtype}, wanted words, numbers or flags"
+            raise DataError(what, where="labels", how="write each label as a word, such as str(label)")
         try:
             return cls(np.unique(y))
         except TypeError:
-            raise DataError("got words and numbers as labels, wanted one of them", where="labels") from None
+            how = "write each label as a word, such as str(label)"
+            raise DataError("got words and numbers as labels, wanted one of them", where="labels", how=how) from None
 
     @property
     def outputs(self) -> int:

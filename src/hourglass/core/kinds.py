@@ -28,6 +28,7 @@ from hourglass.core.corruptions import (
     Swap,
     ToldMasking,
 )
+from hourglass.core.level_scores import ShapeAndLevelScorer
 from hourglass.core.likelihood import check_random_codes
 from hourglass.core.losses import Loss, Mixed, NormalLikelihood, Squared
 from hourglass.core.matching import Adversary, MeanDiscrepancy, TotalCorrelation
@@ -46,6 +47,7 @@ from hourglass.core.priors import Normal, Prior, check_prior, pulled_to_normal
 from hourglass.core.quantised import Codebook, FiniteScalar
 from hourglass.core.scores import check_scorers, scorer_named
 from hourglass.core.spectral import SignalDistortion, Spectral
+from hourglass.core.trimming import Trimming
 from hourglass.data.audio import AudioSettings
 from hourglass.data.formats import FormatSettings
 from hourglass.data.images import ImageSettings
@@ -140,7 +142,7 @@ class Experiment(Settings):
         given = dict(document)
         for word in ("modality", "kind"):
             if not isinstance(given.get(word, ""), str):
-                raise UsageError(f"got {given[word]!r} for the {word}, wanted text")
+                raise UsageError(f"got {given[word]!r} for the {word}, wanted text", how=f'{word} = "NAME"')
         modality = given.get("modality", "table")
         base = experiment(modality, given.pop("kind", None))
         for slot in (*SLOTS, "penalties", "training", "detection"):
@@ -156,13 +158,17 @@ class Experiment(Settings):
     def scorers(self) -> tuple[str, ...]:
         """What is measured to find anomalies: as asked, or by what the network learned and what it sees.
 
-        One that fills hidden cells in is asked to; convolutions on pictures are asked patch by patch.
+        One that fills hidden cells in is asked to, unless it learned from anomalies too, which it then fills in as
+        well; convolutions on pictures are asked patch by patch; windows of a series have a shape and a level.
         """
         if self.detection.scorers:
             return self.detection.scorers
         if self.corruption.tells:
             by_layer = isinstance(self.network, Dense) and self.modality != "image"
-            return "masked-cell", ActivationScorer.name if by_layer else "error", "neighbours"
+            whole = ActivationScorer.name if by_layer else "error"
+            return (whole, "far-neighbours") if self.training.contaminated else ("masked-cell", whole, "neighbours")
+        if self.modality == "series":
+            return (ShapeAndLevelScorer.name,)
         patches = self.modality == "image" and isinstance(self.network, Convolution)
         return (PatchScorer.name, "error") if patches else ("error",)
 
@@ -205,6 +211,7 @@ def build(plan: Experiment, layout: Layout) -> Autoencoder:
     plan.pretraining.check(plan.network, plan.bottleneck)
     check_prior(plan.prior, plan.bottleneck)
     check_random_codes(plan.scorers(), plan.bottleneck)
+    _check_trimming(plan)
     if getattr(plan.network, "output", "linear") != "linear" and (
         layout.mixed or getattr(plan.loss, "unit_interval", 0)
     ):
@@ -220,7 +227,8 @@ def build(plan: Experiment, layout: Layout) -> Autoencoder:
     penalties = [penalty.build(size, loss.count) for penalty in plan.penalties]
     bottleneck = plan.bottleneck.build(size, loss.count)
     corruption, pull = plan.corruption.build(layout), plan.corruption.pull
-    model = Autoencoder(encoder, decoder, corruption, bottleneck, loss, penalties, pull)
+    pooled = Trimming() if plan.training.contaminated else torch.mean
+    model = Autoencoder(encoder, decoder, corruption, bottleneck, loss, penalties, pull, pooled)
     # so convolutions keep channels last in memory: 1.2 times as fast, and 1.4 times where nothing learns
     return model.to(memory_format=torch.channels_last)  # type: ignore[call-overload,no-any-return]
 
@@ -249,6 +257,12 @@ def _check_patches(plan: Experiment) -> None:
         what = f"network.patch is {sides[0]} and corruption.patch is {sides[1]}, and only whole patches are left out"
         asked = sides[0] or sides[1]
         raise UsageError(what, how=f"give both the same: --set network.patch={asked} --set corruption.patch={asked}")
+
+
+def _check_trimming(plan: Experiment) -> None:
+    if plan.training.contaminated and getattr(plan.bottleneck, "draws", 1) > 1:
+        what = f"contaminated training leaves out samples, and {plan.bottleneck.name} weighs several draws of each"
+        raise UsageError(what, where="training.contaminated", how="leave it out, or add --set bottleneck.draws=1")
 
 
 def _check_penalties(plan: Experiment) -> None:
@@ -300,10 +314,10 @@ def _part_from_json(base: Experiment, slot: str, document: Any) -> Any:
     current = getattr(base, slot)
     if slot == "penalties":
         if not isinstance(document, list | tuple):
-            raise UsageError(f"got {document!r} for the penalties, wanted a list")
+            raise UsageError(f"got {document!r} for the penalties, wanted a list", how="give them as [NAME, ...]")
         return tuple(Penalty.from_json(each) for each in document)
     if isinstance(document, Mapping) and "is" not in document and current is not None:
         return current.replace(**document)
     if slot not in SLOTS:
-        raise UsageError(f"got {document!r} for {slot}, wanted its options by name")
+        raise UsageError(f"got {document!r} for {slot}, wanted its options by name", how="{OPTION: VALUE, ...}")
     return SLOTS[slot].from_json(document) if document is not None else None

@@ -328,11 +328,11 @@ class _MixedLoss(CellLoss):
     def _log_shares(self, logits: Tensor, owners: Tensor) -> Tensor:
         """Log-softmax within each category cell."""
         index = owners.expand_as(logits)
-        start = torch.full((len(logits), self.count), -torch.inf, dtype=logits.dtype, device=logits.device)
+        start = torch.full((logits.shape[0], self.count), -torch.inf, dtype=logits.dtype, device=logits.device)
         peak = start.scatter_reduce(1, index, logits.detach(), "amax")
         shifted = logits - peak.gather(1, index)
         return shifted - _segment_sum(shifted.exp(), owners, self.count).gather(1, index).log()
 
 
 def _segment_sum(values: Tensor, owners: Tensor, count: int) -> Tensor:
-    return values.new_zeros(len(values), count).index_add(1, owners, values)
+    return values.new_zeros(values.shape[0], count).index_add(1, owners, values)

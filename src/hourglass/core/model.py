@@ -102,10 +102,11 @@ class Autoencoder(nn.Module):
         loss: nn.Module,
         penalties: Sequence[Any] = (),
         pull: float = 0.0,
+        pooled: Callable[[Tensor], Tensor] = torch.mean,
     ) -> None:
         super().__init__()
         self.encoder, self.decoder, self.bottleneck, self.loss = encoder, decoder, bottleneck, loss
-        self.corruption, self.pull = corruption, pull
+        self.corruption, self.pull, self.pooled = corruption, pull, pooled
         self.penalties = nn.ModuleList(penalties)
         self.complete = False
         """Whether samples are known to miss no number: none is looked for, since a GPU's answer must be waited for."""
@@ -142,7 +143,7 @@ class Autoencoder(nn.Module):
         trace = self.training_trace(batch, generator or _global_generator(self.device))
         losses = self.loss(trace)
         return {
-            "reconstruction": losses.mean(),
+            "reconstruction": self.pooled(losses),
             **trace.code.terms,
             **importance_gain(losses, trace.code, self.loss.count),
             **{penalty.name: penalty(self, trace, generator) for penalty in self.penalties},
@@ -231,10 +232,11 @@ def misses_none(samples: Tensor) -> bool:
 
 def split_missing(x: Tensor) -> tuple[Tensor, Tensor | None]:
     """`x` with missing numbers (NaN) set to 0, and where they were; None where nothing is missing."""
-    if not bool(torch.isnan(x.sum())):  # five times as fast as to look at each
+    can_choose = not torch.compiler.is_compiling()  # a graph cannot
+    if can_choose and not bool(torch.isnan(x.sum())):  # five times as fast as to look at each
         return x, None
     missing = torch.isnan(x)
-    if not bool(missing.any()):
+    if can_choose and not bool(missing.any()):
         return x, None
     return x.masked_fill(missing, 0.0), missing
 

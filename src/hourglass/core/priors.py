@@ -298,7 +298,8 @@ def posterior_of(network: Autoencoder, x: Tensor) -> Posterior:
     """The normal distribution that the encoder gives each sample's code."""
     given = network.code_of(x).posterior
     if given is None:
-        raise UsageError("the codes of this model are not drawn from a distribution", where="prior")
+        how = "take the prior normal, mixture, empirical or flow, or fit a variational kind"
+        raise UsageError("the codes of this model are not drawn from a distribution", where="prior", how=how)
     return given
 
 

@@ -111,7 +111,8 @@ class _CodebookCode(nn.Module):
         return entropy.exp()
 
     def _pieces(self, hidden: Tensor) -> Tensor:
-        return hidden.reshape(len(hidden), self.groups, -1)
+        # len(hidden) would fix the number of samples of an exported graph
+        return hidden.reshape(-1, self.groups, hidden.shape[1] // self.groups)
 
     def _nearest(self, pieces: Tensor) -> Tensor:
         # multiplied out, small distances between codes far from 0 would be lost

@@ -32,6 +32,10 @@ class Step(Protocol):
     ) -> Mapping[str, Tensor | float]:
         """Learn from a batch at a learning rate, when `share` of the training is over."""
 
+    @property
+    def moments(self) -> list[Tensor]:
+        """What the optimizers remember of past gradients, to be read and to be written in place."""
+
     def release(self) -> None:
         """Let the model have its parameters back, each with a storage of its own."""
 

@@ -51,7 +51,8 @@ class Stream:
         `DataError` for NaN or infinity.
         """
         if block.ndim != 2 or block.shape[1] != self.channels:
-            raise UsageError(f"got a block of shape {block.shape}, wanted (frames, {self.channels})")
+            what = f"got a block of shape {block.shape}, wanted (frames, {self.channels})"
+            raise UsageError(what, where="stream", how="mono too has two dimensions: block[:, None]")
         if not np.isfinite(block).all():
             frame = self._given + int(np.argwhere(~np.isfinite(block))[0, 0])
             where = f"second {frame / self.rate:,.3f}"

@@ -118,7 +118,8 @@ def labelled_samples(model: FittedModel, data: Data, labels: np.ndarray) -> np.n
         how = "fit the autoencoder to whole pictures; of recordings, cut out one call each and ask for longer tiles"
         raise DataError("tiles of pictures or recordings have no labels of their own", where="labels", how=how)
     if len(packed.samples) != len(labels):
-        raise DataError(f"got {len(labels):,} labels for {len(packed.samples):,} samples", where="labels")
+        what = f"got {len(labels):,} labels for {len(packed.samples):,} samples"
+        raise DataError(what, where="labels", how="give one label for each sample; a window is one")
     return packed.samples
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from statistics import NormalDist
 
@@ -27,31 +28,34 @@ class Threshold:
     notice: str = ""
 
 
-def conformal_p_values(calibration: np.ndarray, scores: np.ndarray) -> np.ndarray:
-    """p = (1 + number of calibration scores >= score) / (n + 1), for each score.
+def conformal_p_values(calibration: np.ndarray, scores: np.ndarray, block: int = 1) -> np.ndarray:
+    """p = (b + number of calibration scores >= score) / (n + b), for each score; b is the `block`, 1 for plain rows.
 
-    For a new normal row, P(p <= rate) <= rate whatever the scores are (Vovk et al. 2005, split conformal).
+    For a new normal row, P(p <= rate) <= rate whatever the scores are (Vovk et al. 2005, split conformal). Scores of a
+    series come in blocks of b neighbours that say the same: whole blocks may change places (Chernozhukov et al. 2018),
+    so a new score counts as b, and the p-value is that of its block among n / b others.
 
     >>> conformal_p_values(np.array([1.0, 2.0, 3.0]), np.array([0.0, 2.5, 9.0]))
     array([1.  , 0.5 , 0.25])
     """
     ordered = np.sort(calibration)
     at_least = len(ordered) - np.searchsorted(ordered, scores, side="left")
-    return np.asarray((1 + at_least) / (len(ordered) + 1))
+    return np.asarray((block + at_least) / (len(ordered) + block))
 
 
-def conformal(calibration: np.ndarray, rate: float) -> Threshold:
+def conformal(calibration: np.ndarray, rate: float, block: int = 1) -> Threshold:
     """The score above which the conformal p-value is at most `rate`.
 
-    With fewer than 1/rate - 1 calibration rows no p-value is that small: then the largest calibration score.
+    With fewer than block / rate - block calibration rows no p-value is that small: then the largest calibration score.
     """
     count = len(calibration)
-    rank = min(int(np.floor(rate * (count + 1) + 1e-9)), count)
+    rank = min(int(np.floor(rate * (count + block) + 1e-9)) - block + 1, count)
     value = float(np.sort(calibration)[-max(rank, 1)])
     if rank >= 1:
         return Threshold(value, rate)
-    reachable = 1 / (count + 1)
-    cannot = f"{counted(count, 'calibration row')} cannot promise a false-alarm rate of {rate:g}"
+    reachable = block / (count + block)
+    blocks = f" in blocks of {block:,} that say nearly the same" if block > 1 else ""
+    cannot = f"{counted(count, 'calibration row')}{blocks} cannot promise a false-alarm rate of {rate:g}"
     notice = f"{cannot}; the smallest they can is {reachable:.2g}"
     return Threshold(value, reachable, notice)
 
@@ -70,7 +74,7 @@ def mad(calibration: np.ndarray, rate: float) -> Threshold:
     return Threshold(float(median + NormalDist().inv_cdf(1 - rate) * spread), rate)
 
 
-def peaks_over_threshold(calibration: np.ndarray, rate: float) -> Threshold:
+def peaks_over_threshold(calibration: np.ndarray, rate: float, block: int = 1) -> Threshold:
     """The score that a share `rate` of normal rows exceeds, by the tail that the largest scores follow.
 
     A generalised Pareto law is fitted to the excesses over a high score (Siffer et al. 2017, KDD), so that a rate may
@@ -83,10 +87,10 @@ def peaks_over_threshold(calibration: np.ndarray, rate: float) -> Threshold:
     excesses = ordered[count - peaks :] - ordered[count - peaks - 1]
     excesses = excesses[excesses > 0]  # fewer than `peaks` where scores are tied with u
     if rate * count >= len(excesses) > 0:
-        return conformal(calibration, rate)
+        return conformal(calibration, rate, block)
     if len(excesses) < _FEWEST_PEAKS:
         few = f"{len(excesses)} of {counted(count, 'calibration row')} are too few to fit a tail to"
-        fallback = conformal(calibration, rate)
+        fallback = conformal(calibration, rate, block)
         notice = f"{few}: the threshold is conformal"
         return replace(fallback, notice="; ".join(filter(None, [notice, fallback.notice])))
     shape, scale = pareto_tail(excesses)
@@ -113,10 +117,16 @@ def pareto_tail(excesses: np.ndarray) -> tuple[float, float]:
     return shape, -shape / best
 
 
-RULES = {"conformal": conformal, "quantile": quantile, "mad": mad, "peaks-over-threshold": peaks_over_threshold}
+RULES: dict[str, Callable[[np.ndarray, float, int], Threshold]] = {
+    "conformal": conformal,
+    "quantile": lambda calibration, rate, block: quantile(calibration, rate),
+    "mad": lambda calibration, rate, block: mad(calibration, rate),
+    "peaks-over-threshold": peaks_over_threshold,
+}
+"""By name; only what rests on ranks asks how many neighbouring scores say the same."""
 
 
-def threshold(calibration: np.ndarray, rate: float, rule: str) -> Threshold:
+def threshold(calibration: np.ndarray, rate: float, rule: str, block: int = 1) -> Threshold:
     """The threshold of a rule for a false-alarm rate strictly between 0 and 1."""
     _check_share(rate, "false_alarm_rate", "0.01 flags about 1 normal row in 100")
     if rule not in RULES:
@@ -125,7 +135,7 @@ def threshold(calibration: np.ndarray, rate: float, rule: str) -> Threshold:
     if not finite or finite < len(calibration):
         what = f"got {finite} finite calibration scores of {len(calibration)}, wanted all of them, and at least 1"
         raise DataError(what, where="threshold", how="fit again, on normal rows")
-    return RULES[rule](calibration, rate)
+    return RULES[rule](calibration, rate, block)
 
 
 def check_discovery_rate(rate: float) -> None:
@@ -138,13 +148,15 @@ def _check_share(share: float, where: str, how: str) -> None:
         raise UsageError(f"got {share}, wanted a share above 0 and below 1", where=where, how=how)
 
 
-def rows_needed(rate: float, rule: str = "conformal") -> int:
+def rows_needed(rate: float, rule: str = "conformal", block: int = 1) -> int:
     """The fewest calibration rows whose conformal p-values can reach `rate`, or enough to fit a tail to."""
-    needed = int(np.ceil(1 / rate - 1e-9)) - 1
+    needed = int(np.ceil(block / rate - 1e-9)) - block
     return min(needed, _ENOUGH_FOR_A_TAIL) if rule == "peaks-over-threshold" else needed
 
 
-def discoveries(calibration: np.ndarray, scores: np.ndarray, p_values: np.ndarray, rate: float) -> Threshold:
+def discoveries(
+    calibration: np.ndarray, scores: np.ndarray, p_values: np.ndarray, rate: float, block: int = 1
+) -> Threshold:
     """The threshold at which, of the rows that are flagged, a share of at most `rate` is expected to be normal.
 
     Benjamini-Hochberg on conformal p-values (Bates et al. 2023, Annals of Statistics 51(1)): of m rows, those with
@@ -157,8 +169,9 @@ def discoveries(calibration: np.ndarray, scores: np.ndarray, p_values: np.ndarra
     passing = np.flatnonzero(np.sort(p_values) <= allowed + 1e-12)
     if len(passing):
         cut = float(allowed[passing[-1]])
-        return replace(conformal(calibration, cut), reachable_rate=cut)
-    value, fewest = float(np.max(scores, initial=calibration.max())), int(np.ceil(rows / rate / (count + 1) - 1e-9))
+        return replace(conformal(calibration, cut, block), reachable_rate=cut)
+    value = float(np.max(scores, initial=calibration.max()))
+    fewest = int(np.ceil(rows / rate * block / (count + block) - 1e-9))
     cannot = f"{counted(count, 'calibration row')} cannot flag fewer than {fewest:,} of {counted(rows, 'row')}"
     return Threshold(value, 0.0, f"{cannot} at a false discovery rate of {rate:g}" if fewest > 1 else "")
 

@@ -5,10 +5,11 @@ from __future__ import annotations
 import copy
 import math
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
-from typing import Any, Protocol
+from functools import partial
+from typing import Any, Protocol, cast
 
 import torch
 from torch import Tensor
@@ -26,11 +27,28 @@ Report = Callable[[int, int, Terms], None]
 Samples = Tensor | tuple[Tensor, ...]
 """What is trained on: a tensor (n, ...), or several of equal length that go together, such as inputs and targets."""
 
+
+class Stream(Protocol):
+    """Samples that do not fit in memory together."""
+
+    rows: int
+    """How many there are."""
+    example: Tensor
+    """Some of them, where the network is; where numbers are missing from any, some are missing from these."""
+
+    def windows(self, multiple: int, generator: torch.Generator) -> Iterator[Tensor]:
+        """Every sample once, each time in another order, as many at a time as fit in memory.
+
+        All windows but the last hold a multiple of so many. A window is good until the next one is asked for.
+        """
+
+
 _VALIDATION_SEED = 20_240_229
 _BLOCK = 2**18
 """Numbers shuffled at a time: they stay in the cache until their steps are done."""
 _SMALL_STEP = 2**22
 """Products (batch size times weights) below which a step runs on one thread."""
+_RATE, _ENOUGH_ROWS = 2e-3, 4
 _FEW_STEPS = 1_500
 """Below, how far the weights go in all counts for more than how small the last steps are."""
 
@@ -82,28 +100,53 @@ class History:
         return asdict(self)
 
 
+@dataclass(frozen=True)
+class Snapshot:
+    """A training between two epochs: with it, and the same samples and settings, training goes on to the same bits."""
+
+    facts: dict[str, Any]
+    """The epoch that is over, the loss of the best one, and the history, as JSON values."""
+    tensors: dict[str, Tensor]
+    """Weights, the best ones, what the optimizers remember, and the states of the random generators."""
+
+
+class Keeper(Protocol):
+    """Keeps snapshots of a training, so that it can go on where it was cut off."""
+
+    found: Snapshot | None
+    """Where to go on; None where training starts from the beginning."""
+
+    def keep(self, snapshot: Callable[[], Snapshot]) -> list[str]:
+        """Called after each epoch: takes a snapshot where one is due. Gives what is to be said of it."""
+
+
 def train(
     model: Trainable,
-    samples: Samples,
+    samples: Samples | Stream,
     settings: Training,
     held_out: Samples | None = None,
     report: Report | None = None,
+    keeper: Keeper | None = None,
+    notices: Sequence[str] = (),
 ) -> History:
     """Train `model` on `samples` and leave it with the weights that were best on `held_out`.
 
     Without held-out samples the last epoch's weights stay. Ctrl-C keeps the best so far; a loss that is no longer
-    finite goes back to the last finite weights. Both are said in the history. Random draws come from `settings.seed`.
+    finite goes back to the last finite weights. Both are said in the history, which begins with `notices`. Random draws
+    come from `settings.seed`.
     """
-    run = _Run(model, samples, settings, held_out)
-    start = time.perf_counter()
+    run = _Run(model, samples, settings, held_out, notices)
     try:
-        step_by = step_for(model, run.players, samples, settings)
+        step_by = step_for(model, run.players, run.samples, settings)
         with _threads_for(model, run.history.batch_size), denormals_flushed(), step_by as step:
-            for epoch in range(1, run.history.epochs + 1):
+            over = run.resume(keeper.found, step) if keeper and keeper.found else 0
+            for epoch in range(over + 1, run.history.epochs + 1):
                 goes_on = run.epoch(epoch, step)
                 run.history.step = step.name  # what could not be captured has another by now
                 if not goes_on:
                     break
+                if keeper:
+                    run.history.notices += keeper.keep(partial(run.snapshot, epoch, step))
                 if report:
                     report(epoch, run.history.epochs, run.latest())
     except KeyboardInterrupt:
@@ -111,7 +154,6 @@ def train(
             raise  # nothing trained to keep
         run.stop("interrupted", "training was interrupted; the best weights so far are kept")
     run.finish()
-    run.history.seconds = time.perf_counter() - start
     return run.history
 
 
@@ -131,14 +173,25 @@ def _threads_for(model: Trainable, batch_size: int) -> Iterator[None]:
 class _Run:
     """The state of one training run."""
 
-    def __init__(self, model: Trainable, samples: Samples, settings: Training, held_out: Samples | None) -> None:
-        self.model, self.samples, self.settings = model, samples, settings
-        self.rows, self.device = len(_columns(samples)[0]), _columns(samples)[0].device
+    def __init__(
+        self,
+        model: Trainable,
+        samples: Samples | Stream,
+        settings: Training,
+        held_out: Samples | None,
+        notices: Sequence[str] = (),
+    ) -> None:
+        self.model, self.samples, self.settings = model, in_memory(samples), settings
+        self.stream = None if samples is self.samples else cast(Stream, samples)
+        self.rows = self.stream.rows if self.stream else len(_columns(self.samples)[0])
+        self.device = _columns(self.samples)[0].device
         self.held_out = held_out if held_out is not None and len(_columns(held_out)[0]) else None
         batch_size = min(settings.batch_size or default_batch_size(self.rows), self.rows)
         self.batches = math.ceil(self.rows / batch_size)
         epochs = settings.epochs or max(10, math.ceil(settings.steps / self.batches))
-        self.history = History(epochs=epochs, batch_size=batch_size)
+        self.rate = default_rate(batch_size) if settings.learning_rate is None else settings.learning_rate
+        self.history = History(epochs=epochs, batch_size=batch_size, notices=[*notices])
+        self.start = time.perf_counter()
         self.patience = settings.patience if settings.patience is not None else max(10, epochs // 5)
         self.generator = torch.Generator(self.device).manual_seed(settings.seed)
         self.players = model.players()
@@ -169,16 +222,21 @@ class _Run:
         return True
 
     def _one_epoch(self, step: Step) -> Iterator[tuple[Mapping[str, Tensor | float], int]]:
-        """The terms of each batch and its size. Rows are shuffled block by block; batches are views of a block."""
-        size = self.history.batch_size
-        order = torch.randperm(self.rows, generator=self.generator, device=self.device)
+        """The terms of each batch and its size."""
+        for batch, count in self._shuffled(self.history.batch_size):
+            self.done += 1
+            share = self.done / self.steps
+            rate = self.rate * rate_at(share, self.settings.schedule, self.steps)
+            yield step(batch, share, rate, self.generator), count
+
+    def _shuffled(self, size: int) -> Iterator[tuple[Samples, int]]:
+        """Batches of all samples. Rows are shuffled block by block; batches are views of a block."""
         numbers = _columns(self.samples)[0][0].numel()
-        for block in torch.split(order, size * max(1, _BLOCK // (size * max(numbers, 1)))):
-            for batch, count in _batches(_picked(self.samples, block), size):
-                self.done += 1
-                share = self.done / self.steps
-                rate = self.settings.learning_rate * rate_at(share, self.settings.schedule, self.steps)
-                yield step(batch, share, rate, self.generator), count
+        windows = self.stream.windows(size, self.generator) if self.stream else (self.samples,)
+        for window in windows:
+            order = torch.randperm(len(_columns(window)[0]), generator=self.generator, device=self.device)
+            for block in torch.split(order, size * max(1, _BLOCK // (size * max(numbers, 1)))):
+                yield from _batches(_picked(window, block), size)
 
     @torch.no_grad()
     def validate(self) -> Terms:
@@ -214,7 +272,7 @@ class _Run:
         self.history.notices += [notice] if notice else []
 
     def _diverged(self, number: int) -> None:
-        remedy = f"a smaller learning rate than {self.settings.learning_rate:g} may help"
+        remedy = f"a smaller learning rate than {self.rate:g} may help"
         if not self.history.training:
             raise TrainingError(
                 "the loss stopped being finite in the first epoch", where="training", how=f"{remedy}: --learning-rate"
@@ -224,11 +282,49 @@ class _Run:
             f"the loss stopped being finite in epoch {number}; went back to epoch {self.history.best_epoch} ({remedy})",
         )
 
+    def snapshot(self, epoch: int, step: Step) -> Snapshot:
+        """All that the next epoch depends on, once `epoch` is over; the tensors are the run's own, not copies."""
+        history = self.history.as_json() | {"seconds": self.seconds()}
+        tensors = {f"weights.{name}": tensor for name, tensor in self.model.state_dict().items()}
+        tensors |= {f"best.{name}": tensor for name, tensor in self.best.items()}
+        tensors |= {f"moments.{place}": tensor for place, tensor in enumerate(step.moments)}
+        tensors |= {"random.batches": self.generator.get_state(), "random.cpu": torch.get_rng_state()}
+        if self.device.type == "cuda":
+            tensors["random.cuda"] = torch.cuda.get_rng_state(self.device)
+        return Snapshot({"epoch": epoch, "best_loss": self.best_loss, "history": history}, tensors)
+
+    def resume(self, snapshot: Snapshot, step: Step) -> int:
+        """Go back to a snapshot; gives the epoch that was over then."""
+        try:
+            return self._restore(snapshot.facts, snapshot.tensors, step)
+        except (LookupError, TypeError, ValueError, RuntimeError) as fault:
+            what = f"the training that was kept does not fit this one ({type(fault).__name__}: {fault})".splitlines()[0]
+            raise TrainingError(what, where="training", how="start anew, without --resume") from None
+
+    def _restore(self, facts: dict[str, Any], tensors: dict[str, Tensor], step: Step) -> int:
+        self.model.load_state_dict(under("weights.", tensors))
+        self.best = under("best.", tensors)
+        for place, moment in enumerate(step.moments):
+            moment.copy_(tensors[f"moments.{place}"])
+        self.generator.set_state(tensors["random.batches"])
+        torch.set_rng_state(tensors["random.cpu"])
+        if self.device.type == "cuda":
+            torch.cuda.set_rng_state(tensors["random.cuda"], self.device)
+        epoch, self.best_loss, self.history = int(facts["epoch"]), facts["best_loss"], History(**facts["history"])
+        self.start = time.perf_counter() - self.history.seconds
+        self.done = epoch * self.batches
+        return epoch
+
+    def seconds(self) -> float:
+        """How long training has taken, what came before it was cut off included."""
+        return time.perf_counter() - self.start
+
     def finish(self) -> None:
         """Put the best weights back."""
         self.model.load_state_dict(self.best)
         self.model.set_progress(1.0)
         self.model.eval()
+        self.history.seconds = self.seconds()
 
 
 def rate_at(share: float, schedule: str, steps: int = _FEW_STEPS) -> float:
@@ -245,9 +341,23 @@ def rate_at(share: float, schedule: str, steps: int = _FEW_STEPS) -> float:
     return 0.002 + 0.998 * 0.5 * (1 + math.cos(math.pi * down))
 
 
+def default_rate(batch_size: int) -> float:
+    """The largest step size: with few rows a step, in proportion to their root (Malladi et al. 2022).
+
+    >>> [default_rate(rows) for rows in (256, 4, 1)]
+    [0.002, 0.002, 0.001]
+    """
+    return _RATE * min(1.0, math.sqrt(batch_size / _ENOUGH_ROWS))
+
+
 def default_batch_size(rows: int) -> int:
     """A power of two, about a 25th of the rows, 16 to 256."""
     return int(2 ** min(8, max(4, round(math.log2(max(rows, 1) / 25)))))
+
+
+def in_memory(samples: Samples | Stream) -> Samples:
+    """Samples as they are; of a stream some of them."""
+    return samples if isinstance(samples, Tensor | tuple) else samples.example
 
 
 def _columns(samples: Samples) -> tuple[Tensor, ...]:
@@ -269,3 +379,8 @@ def _batches(samples: Samples, size: int) -> Iterator[tuple[Samples, int]]:
 
 def _weights(model: Trainable) -> dict[str, Tensor]:
     return copy.deepcopy(model.state_dict())
+
+
+def under(prefix: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """The tensors whose names begin so, by the rest of their names."""
+    return {name.removeprefix(prefix): tensor for name, tensor in tensors.items() if name.startswith(prefix)}

@@ -8,6 +8,7 @@ from typing import final
 import numpy as np
 
 from hourglass.core.adaptation import Adaptation
+from hourglass.core.anomaly_likelihood import AnomalyLikelihood, Usual
 from hourglass.core.fitted import FittedModel, Reason
 from hourglass.data.formats import Data
 from hourglass.data.rolling import Rolling
@@ -38,17 +39,30 @@ class Watch:
 
     A row of a table, or of a series whose rows are windows, gets the score that `detect` gives it. A step of another
     series gets the score of the window that ends there, which the calibration scores, those of windows, are right for:
-    `detect` has later steps too, and takes the mean over all windows that cover it. `adapt`: see `Adaptation`.
+    `detect` has later steps too, and takes the mean over all windows that cover it. `adapt`: see `Adaptation`;
+    `anomaly_likelihood`: see `AnomalyLikelihood`, whose z then is the score.
     """
 
     def __init__(
-        self, model: FittedModel, rate: float | None = None, rule: str | None = None, adapt: bool = False
+        self,
+        model: FittedModel,
+        rate: float | None = None,
+        rule: str | None = None,
+        adapt: bool = False,
+        anomaly_likelihood: bool = False,
     ) -> None:
         if (modality := model.experiment.modality) not in ("table", "series"):
             what = f"the model is for the modality {modality}, wanted a table or a series"
             raise UsageError(what, where="stream", how="rows come one by one, pictures and recordings in files")
-        self.model = model
-        self.threshold = model.threshold(rate, rule)
+        if adapt and anomaly_likelihood:
+            what = "a drift and the anomaly likelihood both follow what is usual"
+            raise UsageError(what, where="stream", how="leave one of them out")
+        self.model = self._calibrated = model
+        self._likelihood: AnomalyLikelihood | None = None
+        if anomaly_likelihood:
+            usual = Usual.of(model, averaged=False)
+            self._calibrated, self._likelihood = usual.calibrated(), usual.likelihood()
+        self.threshold = self._calibrated.threshold(rate, rule)
         rolls = isinstance(model.format, SeriesFormat) and not model.format.schema.whole
         self._rolling = Rolling(model.format) if rolls and isinstance(model.format, SeriesFormat) else None
         size = max(_RECENT, _RECENT_WINDOWS * model.format.layout.shape[0]) if rolls else _RECENT
@@ -68,8 +82,9 @@ class Watch:
         """Judge the next rows; nothing is taken in where an error is raised."""
         packed, rows = self._samples(data)
         score = self.model.format.rows(self.model.score(packed), None).score if len(rows) else np.empty(0)
+        score = score if self._likelihood is None else self._likelihood(score)
         usual = score if self._adaptation is None else self._adaptation(score)
-        return Verdicts(rows, score, self.model.p_values(usual), usual > self.threshold.value, packed, data)
+        return Verdicts(rows, score, self._calibrated.p_values(usual), usual > self.threshold.value, packed, data)
 
     def _samples(self, data: Data) -> tuple[Packed, np.ndarray]:
         if self._rolling is None:

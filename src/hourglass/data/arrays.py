@@ -14,7 +14,8 @@ import numpy as np
 import pyarrow as pa
 
 from hourglass.data.columns import plain_table, table_of
-from hourglass.data.limits import check_size
+from hourglass.data.limits import check_columns, check_size
+from hourglass.data.opening import COPY
 from hourglass.data.samples import Frame
 from hourglass.errors import DataError, UnreadableError, UsageError
 from hourglass.settings import did_you_mean
@@ -52,7 +53,7 @@ def read_npz(handle: BinaryIO, source: str, wanted: str | None) -> Frame | np.nd
         with zipfile.ZipFile(handle) as archive:
             members = {info.filename[:-4]: info for info in archive.infolist() if info.filename.endswith(".npy")}
             if not members:
-                raise UnreadableError("there are no arrays in the file", where=source)
+                raise UnreadableError("there are no arrays in the file", where=source, how="np.savez(FILE, data=ARRAY)")
             headers = {name: _member_header(archive, info, source) for name, info in members.items()}
             names = _chosen(headers, wanted, source)
             return _together({name: _member(archive, members[name], source) for name in names}, source)
@@ -93,7 +94,8 @@ def _array(handle: IO[bytes], size: int, source: str) -> np.ndarray:
                 how="save it again as numbers: array.astype(float)",
             )
         if claimed > size:
-            raise UnreadableError(f"is cut short: {header} needs {claimed:,} bytes, got {size:,}", where=source)
+            what = f"is cut short: {header} needs {claimed:,} bytes, got {size:,}"
+            raise UnreadableError(what, where=source, how=COPY)
         handle.seek(0)
         array: np.ndarray = np.lib.format.read_array(handle, allow_pickle=False)
     except _BROKEN as error:
@@ -104,7 +106,8 @@ def _array(handle: IO[bytes], size: int, source: str) -> np.ndarray:
 
 
 def _damaged(source: str, error: Exception) -> UnreadableError:
-    return UnreadableError(f"is damaged or cut short: {str(error) or type(error).__name__}", where=source)
+    what = f"is damaged or cut short: {str(error) or type(error).__name__}"
+    return UnreadableError(what, where=source, how=COPY)
 
 
 def as_data(array: np.ndarray, source: str) -> Frame | np.ndarray:
@@ -120,9 +123,11 @@ def as_data(array: np.ndarray, source: str) -> Frame | np.ndarray:
             how="convert it before saving: array.astype(float)",
         )
     if array.ndim == 0 or not array.size:
-        raise DataError(f"has shape {array.shape}, wanted at least one row and one column", where=source)
+        how = "see what was to fill it, or give another file"
+        raise DataError(f"has shape {array.shape}, wanted at least one row and one column", where=source, how=how)
     if array.ndim > 2:
         return array
+    check_columns(array.shape[1] if array.ndim == 2 else 1, source)
     return Frame(plain_table(_columns(array, "value"), source), source, unnamed=True)
 
 
@@ -181,5 +186,6 @@ def _together(arrays: dict[str, np.ndarray], source: str) -> Frame | np.ndarray:
 def _labels(name: str, array: np.ndarray, source: str) -> Frame:
     """A 1-d array as a column, which may also hold words or times."""
     if array.dtype.kind not in "biufUM":
-        raise DataError(f"holds {array.dtype}, wanted numbers, words or times", where=f"{source}:{name}")
+        how = f"leave the array out: name the others, as in {source}:NAME"
+        raise DataError(f"holds {array.dtype}, wanted numbers, words or times", where=f"{source}:{name}", how=how)
     return Frame(_columns(array, name), source)

@@ -58,6 +58,10 @@ class Origin:
         return pa.table(dict(zip(self.columns, signals.T.copy(), strict=True))) if self.columns else signals
 
 
+_LOUDEST = 1e15
+"""Full scale is 1; what is louder than this has no square in float32."""
+
+
 @dataclass(frozen=True)
 class Given:
     """Recordings as they were given, seen as arrays."""
@@ -72,13 +76,12 @@ class Given:
         lengths, channels = [len(array) for array in arrays], [array.shape[1] for array in arrays]
         given = cls(arrays, Origin(kind, list(rates), lengths, channels, **known))  # type: ignore[arg-type]
         if not arrays:
-            raise DataError("got no recordings", where=given.origin.source)
+            raise DataError("got no recordings", where=given.origin.source, how="give at least one")
         for recording, array in enumerate(arrays):
             if not array.size:
                 how = "give recordings of at least one sample"
                 raise DataError("holds no sound", where=given.origin.names[recording], how=how)
-            # a sum is finite only where all are, and takes no memory of its own
-            if not np.isfinite(np.sum(array, dtype=np.float64)):
+            if not max(array.max(), -array.min()) <= _LOUDEST:  # nor where one is NaN
                 raise _not_finite(array, rates[recording], given.origin.names[recording])
         return given
 
@@ -110,12 +113,13 @@ def _from_recordings(data: Recordings, rate: int) -> Given:
     rates = list(data.rates) or [rate] * len(data)
     if not len(data) == len(rates) == data.table.num_rows or "name" not in data.table.column_names:
         counts = f"{len(data)} recordings, {len(rates)} rates and a table of {data.table.num_rows} rows"
-        raise DataError(f"got {counts}, wanted a rate and a row with a name for each", where=data.source)
+        how = "Recordings(arrays, rates, table, source), the table with a column `name`"
+        raise DataError(f"got {counts}, wanted a rate and a row with a name for each", where=data.source, how=how)
     arrays = [_numbers(array) for array in data.arrays]
     for recording, array in enumerate(arrays):
         if array.ndim not in (1, 2):
             what = f"got an array of shape {array.shape}, wanted (frames, channels)"
-            raise DataError(what, where=data.where(recording))
+            raise DataError(what, where=data.where(recording), how="mono is array[:, None]; of many, give a list")
     arrays = [array if array.ndim == 2 else array[:, None] for array in arrays]
     return Given.of(arrays, rates, RECORDINGS, table=data.table, source=data.source)
 

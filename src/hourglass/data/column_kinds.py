@@ -292,7 +292,9 @@ def read_numbers(frame: Frame, name: str) -> np.ndarray:
 
     `SchemaError` with row and value for the first cell that is no number, `DataError` for an infinity.
     """
-    values = _plain(frame, name)
+    values = frame.table.column(name)
+    if not _is.is_float64(values.type):  # the usual type needs no second look: null and NaN are the same here
+        values = _plain(frame, name)
     if values.null_count == len(values):
         return np.full(len(values), np.nan)
     if _is.is_string(values.type):

@@ -12,6 +12,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from hourglass.data.limits import check_columns
 from hourglass.errors import DataError
 
 _is = pa.types
@@ -71,7 +72,8 @@ def _cast(column: pa.ChunkedArray, wanted: pa.DataType, name: str, source: str) 
         large = _is.is_uint64(column.type) and (pc.max(column).as_py() or 0) >= 2**63
         return column.cast(pa.float64(), safe=False) if large else column.cast(wanted)
     except pa.ArrowException as error:
-        raise DataError(f"column {name!r} cannot be read as {wanted}: {error}", where=source) from error
+        how = "save the column as plain numbers or words, or leave it out"
+        raise DataError(f"column {name!r} cannot be read as {wanted}: {error}", where=source, how=how) from error
 
 
 def _nan_to_null(column: pa.ChunkedArray) -> pa.ChunkedArray:
@@ -87,6 +89,7 @@ def _nan_to_null(column: pa.ChunkedArray) -> pa.ChunkedArray:
 def checked_names(names: Sequence[str], source: str, line: int | None = None) -> list[str]:
     """Column names, an empty one called `column 3` by its place (from 1). A name used twice is refused."""
     where = source if line is None else f"{source}, line {line}"
+    check_columns(len(names), where)
     seen: dict[str, int] = {}
     for place, name in enumerate((name or f"column {place}" for place, name in enumerate(names, 1)), 1):
         if name in seen:

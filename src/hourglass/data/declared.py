@@ -159,7 +159,9 @@ def read_ts(content: bytes, source: str) -> Frame | np.ndarray:
     parts = _parts(content, source, "#")
     declared_true = {words[0] for _, line in parts.declarations if "true" in (words := line.lower().split())[1:2]}
     if "@timestamps" in declared_true:
-        raise UnreadableError("its steps carry time stamps (@timeStamps true), wanted values only", where=source)
+        how = "write its values as a CSV file with a column of times"
+        what = "its steps carry time stamps (@timeStamps true), wanted values only"
+        raise UnreadableError(what, where=source, how=how)
     labelled = not declared_true.isdisjoint({"@classlabel", "@targetlabel"})
     fields = [line.split(":") for _, line in parts.rows]
     labels = [row.pop() for row in fields] if labelled else []

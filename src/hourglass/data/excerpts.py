@@ -53,7 +53,8 @@ def read_excerpts(folder: str, names: list[str], most: int = MOST_SAMPLES) -> Re
     share = most / max(sum(info.frames * info.channels for info in infos.values()), 1)
     kept = list(_spread(_pieces(folder, infos, share >= 1, failed), share))
     if not kept:
-        raise UnreadableError(f"none of its {len(names):,} recordings can be read; {failed[0]}", where=folder)
+        what = f"none of its {len(names):,} recordings can be read; {failed[0]}"
+        raise UnreadableError(what, where=folder, how="see whether they are what their suffix says")
     read, arrays = zip(*kept, strict=True)
     notices = (_said(share),) if share < 1 else ()
     rates, table = [infos[name].rate for name in read], pa.table({"name": read})

@@ -10,22 +10,26 @@ import re
 import stat
 import zlib
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO, TypeAlias
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
+from hourglass.data.alike import read_all
 from hourglass.data.arrays import read_npy, read_npz
 from hourglass.data.cells import parse_times
 from hourglass.data.columns import plain_table
 from hourglass.data.declared import read_arff, read_ts
 from hourglass.data.idx import is_idx, labels_beside, read_idx, with_labels
-from hourglass.data.limits import check_size
+from hourglass.data.limits import DENSE_RATIO, check_dense, check_density, check_size
 from hourglass.data.listing import list_folder, read_each
-from hourglass.data.opening import IDX, check_start, opened, status_of
+from hourglass.data.opening import COPY, IDX, RIGHTS, check_start, opened, status_of
 from hourglass.data.pictures import PICTURES, one_picture, read_picture
 from hourglass.data.samples import Frame, Pictures, Recordings
+from hourglass.data.shards import find_shards
 from hourglass.data.sound import SOUNDS, one_recording, read_sound
 from hourglass.data.text import read_text, text_blocks
 from hourglass.errors import DataError, TimeError, UnreadableError, UsageError
@@ -55,14 +59,18 @@ Content: TypeAlias = Frame | np.ndarray | Pictures | Recordings
 BLOCK, LARGE = 4 << 20, 16 << 20
 """Bytes of a file read at a time, where they are read block by block, and from which on they are."""
 
+_BUFFER = 1 << 20
+"""Bytes of a column of a Parquet file that are fetched at a time."""
+
 _TIME_NAMES = ("time", "timestamp", "date", "datetime", "ds")
 
 
 def read(path: str | Path, *, array: str | None = None, skip_bad: bool = False) -> Content:
-    """The table, array, pictures or sound in a file, or the pictures or recordings in a folder.
+    """The table, array, pictures or sound in a file, or the pictures, recordings or tables in a folder.
 
     CSV, TSV and TXT, ARFF and `.ts` (all also with `.gz`), Parquet, `.npy` and `.npz`; PNG, JPEG, WebP, TIFF, BMP, GIF,
     IDX, which MNIST comes in; WAV (also RF64 and Wave64), FLAC, Ogg, MP3, AIFF; folders of pictures or of sound files.
+    The tables of a folder, or those that match a glob, are one table: their rows in the order of the files' names.
     An array of a `.npz` file is chosen with `array`, or as `FILE.npz:NAME`; `NAME+LABELS` adds a 1-d array as a column.
     Arrays of three or more dimensions stay arrays. `skip_bad`: files of a folder that cannot be read are left out and
     listed, not refused.
@@ -71,10 +79,12 @@ def read(path: str | Path, *, array: str | None = None, skip_bad: bool = False) 
     no file can be read and for cells that spoil a column; `UsageError` for an array that is not there.
     """
     path, array = _split(str(path), array)
+    if array is None and (shards := find_shards(path)):
+        return read_all(shards, lambda each: _opened(each, status_of(each), None), skip_bad)
     status = status_of(path)
     if stat.S_ISDIR(status.st_mode):
         if array is not None:
-            raise UsageError(f"got the array name {array!r}, but only .npz files hold named arrays", where=path)
+            raise _no_array(array, path)
         return _read_folder(path, skip_bad)
     data = _opened(path, status, array)
     if isinstance(data, Pictures) and is_idx(path) and (beside := labels_beside(path)):
@@ -88,16 +98,22 @@ def _opened(path: str, status: os.stat_result, array: str | None) -> Content:
         with open(path, "rb") as handle:
             return _read(handle, path, status.st_size, array)
     except OSError as error:
-        raise DataError(f"cannot be read: {error.strerror or error}", where=path) from error
+        raise DataError(f"cannot be read: {error.strerror or error}", where=path, how=RIGHTS) from error
 
 
 def _split(path: str, array: str | None) -> tuple[str, str | None]:
     file, colon, name = path.rpartition(":")
     if colon and file.lower().endswith(".npz") and not os.path.lexists(path):
         if array is not None and array != name:
-            raise UsageError(f"got the array {name!r} in the path and array={array!r}, wanted one of them", where=path)
+            what = f"got the array {name!r} in the path and array={array!r}, wanted one of them"
+            raise UsageError(what, where=path, how="leave one out")
         return file, name
     return path, array
+
+
+def _no_array(array: str, path: str) -> UsageError:
+    what = f"got the array name {array!r}, but only .npz files hold named arrays"
+    return UsageError(what, where=path, how="leave the name out")
 
 
 def _read_folder(folder: str, skip_bad: bool) -> Pictures | Recordings:
@@ -127,7 +143,7 @@ def _read(handle: BinaryIO, path: str, size: int, array: str | None) -> Content:
     wanted = "a gzip file" if compressed else IDX if is_idx(path) else _WANTED.get(suffix, "text")
     check_start(handle, path, wanted)
     if array is not None and suffix != ".npz":
-        raise UsageError(f"got the array name {array!r}, but only .npz files hold named arrays", where=path)
+        raise _no_array(array, path)
     if suffix == ".npy":
         return read_npy(handle, size, path)
     if suffix == ".npz":
@@ -158,38 +174,61 @@ def _suffix(path: str) -> tuple[str, bool]:
 
 
 def _unzipped(handle: BinaryIO, size: int, path: str) -> bytes:
-    content = bytearray()
+    content, dense, read = bytearray(), 0, 0
     try:
         with gzip.GzipFile(fileobj=handle) as unzipped:
             while piece := unzipped.read(1 << 24):
                 content += piece
+                before, read = read, handle.tell()
+                dense += len(piece) if len(piece) > DENSE_RATIO * (read - before) else 0
+                check_dense(dense, size, path)
                 check_size(len(content), size, path)
     except (OSError, EOFError, zlib.error) as error:
-        raise UnreadableError(f"is damaged or cut short: {error}", where=path) from error
+        raise UnreadableError(f"is damaged or cut short: {error}", where=path, how=COPY) from error
     return bytes(content)
 
 
 def _read_parquet(handle: BinaryIO, size: int, path: str) -> Frame:
     with _parquet(handle, size, path) as file:
-        table = file.read()
+        return _decoded(file.read(), size, path)
+
+
+def _decoded(table: pa.Table, size: int, path: str) -> Frame:
+    check_size(sum(map(_spelled_out, table.columns)), size, path)
     return _frame(table, path)
 
 
+def _spelled_out(column: pa.ChunkedArray) -> int:
+    """Bytes of a column once each of its cells has its word: a word may be a megabyte, and stand in every row."""
+    if not pa.types.is_dictionary(column.type) or not pa.types.is_string(column.type.value_type):
+        return int(column.nbytes)
+    lengths = (pc.binary_length(chunk.dictionary).take(chunk.indices) for chunk in column.chunks)
+    return sum(pc.sum(each).as_py() or 0 for each in lengths)
+
+
 @contextlib.contextmanager
-def _parquet(handle: BinaryIO, size: int, path: str) -> Iterator[pq.ParquetFile]:
-    """A Parquet file, open for reading, that is not too large."""
+def _parquet(handle: BinaryIO, size: int, path: str, streamed: bool = False) -> Iterator[pq.ParquetFile]:
+    """A Parquet file, open for reading, that is not too large for memory; `streamed`: that is no trap."""
     import pyarrow.parquet as pq  # slow to import, and most files are none
 
+    check = check_density if streamed else check_size
     try:
-        file = pq.ParquetFile(handle)
-        groups = [file.metadata.row_group(place).total_byte_size for place in range(file.metadata.num_row_groups)]
+        metadata = pq.read_metadata(handle)
+        groups = [metadata.row_group(place) for place in range(metadata.num_row_groups)]
+        chunks = [group.column(place) for group in groups for place in range(group.num_columns)]
         # Runs of one value take no room in the file, but eight bytes a cell in memory.
-        check_size(max(sum(groups), 8 * file.metadata.num_rows * file.metadata.num_columns), size, path)
-        yield file
+        bytes_of_words = {chunk.path_in_schema for chunk in chunks if chunk.physical_type == "BYTE_ARRAY"}
+        check(sum(max(chunk.total_uncompressed_size, 8 * chunk.num_values) for chunk in chunks), size, path)
+        handle.seek(0)
+        yield pq.ParquetFile(
+            handle, metadata=metadata, read_dictionary=sorted(bytes_of_words), page_checksum_verification=True,
+            # with pre_buffer whole row groups are fetched, however few rows are asked for
+            pre_buffer=not streamed, buffer_size=_BUFFER if streamed else 0,
+        )  # fmt: skip
     except (pa.ArrowException, OSError, ValueError) as error:
         if isinstance(error, DataError):
             raise
-        raise UnreadableError(f"is damaged or cut short: {error}", where=path) from error
+        raise UnreadableError(f"is damaged or cut short: {error}", where=path, how=COPY) from error
 
 
 def read_blocks(path: str) -> Iterator[Frame] | None:
@@ -208,15 +247,18 @@ def _text_blocks(path: str) -> Iterator[Frame]:
         yield from text_blocks(iter(lambda: handle.read(BLOCK) + handle.readline(), b""), path)
 
 
-def _parquet_blocks(path: str) -> Iterator[Frame]:
-    with opened(path, _WANTED[".parquet"]) as handle, _parquet(handle, os.path.getsize(path), path) as file:
-        for batch in file.iter_batches():
-            yield _frame(pa.Table.from_batches([batch]), path)
+def parquet_blocks(path: str, rows: int = 1 << 16) -> Iterator[Frame]:
+    """The rows of a Parquet file as frames of so many rows, one after another."""
+    size, start = os.path.getsize(path), 0
+    with opened(path, _WANTED[".parquet"]) as handle, _parquet(handle, size, path, streamed=True) as file:
+        for batch in file.iter_batches(rows):
+            yield replace(_decoded(pa.Table.from_batches([batch]), size, path), first_row=start)
+            start += batch.num_rows
 
 
 _BLOCK_READERS: dict[str, Callable[[str], Iterator[Frame]]] = {
     **dict.fromkeys((".csv", ".tsv", ".txt"), _text_blocks),
-    **dict.fromkeys((".parquet", ".pq"), _parquet_blocks),
+    **dict.fromkeys((".parquet", ".pq"), parquet_blocks),
 }
 
 
@@ -232,7 +274,8 @@ def from_object(data: Any) -> Content:
         return _frame(_arrow_table(data), "the data frame")
     if isinstance(data, (list, tuple)) or hasattr(data, "__array__"):
         return _array(data)
-    raise UsageError(f"got {type(data).__name__}, wanted an array, a data frame or lists of numbers")
+    what = f"got {type(data).__name__}, wanted an array, a data frame or lists of numbers"
+    raise UsageError(what, where="the data", how="from hourglass.data.files import read; read(path) reads a file")
 
 
 def _arrow_table(data: Any) -> pa.Table:
@@ -252,9 +295,8 @@ def _array(data: Any) -> np.ndarray:
     try:
         array = np.asarray(data)
     except ValueError as error:
-        raise DataError(
-            "the rows are of unequal length, wanted equally many numbers in each", where="the data"
-        ) from error
+        what = "the rows are of unequal length, wanted equally many numbers in each"
+        raise DataError(what, where="the data", how="fill the short ones with NaN, which is missing") from error
     if array.dtype.kind not in "biuf":
         raise DataError(
             f"holds {array.dtype}, wanted numbers",

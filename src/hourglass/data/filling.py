@@ -29,7 +29,8 @@ def filled(rows: Data, guesses: Result) -> np.ndarray | pa.Table:
 
 
 def _filled(cells: pa.ChunkedArray, guesses: pa.ChunkedArray) -> pa.ChunkedArray:
-    if pa.types.is_null(cells.type):  # an empty column of a file
+    empty = cells.null_count == len(cells) and pa.types.is_floating(cells.type)  # what the reader makes of no cells
+    if empty or pa.types.is_null(cells.type):
         return guesses
     missing = pc.is_null(cells, nan_is_null=True)
     if not pc.any(missing).as_py():

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import re
 import secrets
 import shutil
 from collections.abc import Callable, Iterable
@@ -12,7 +13,11 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from hourglass.data.listing import MANIFEST
+from hourglass.data.opening import WRITABLE
 from hourglass.errors import DataError
+
+_TEMPORARY = re.compile(r"\..+\.[0-9a-f]{12}\.tmp")
+"""What files are called while they are written, as `writing.replacing` has it; a kill leaves such a one behind."""
 
 FileContent = bytes | Callable[[Path], Any]
 """What a file shall hold; or what writes it to a given path, where it is too large for the memory."""
@@ -20,11 +25,13 @@ FileContent = bytes | Callable[[Path], Any]
 
 def check_folder(folder: Path) -> None:
     """Refuse a folder that holds anything but what Hourglass wrote there, by the list in its `_manifest.json`."""
-    if not folder.exists():
+    if not os.path.exists(folder):  # unlike a Path's, never an error of its own
         return
-    if not folder.is_dir():
-        raise DataError("cannot be written: it is a file, wanted a folder", where=str(folder))
-    there = {path.relative_to(folder).as_posix() for path in folder.rglob("*") if not path.is_dir()}
+    if not os.path.isdir(folder):
+        how = "give another name, or one with a suffix for a file"
+        raise DataError("cannot be written: it is a file, wanted a folder", where=str(folder), how=how)
+    files = (path for path in folder.rglob("*") if not path.is_dir() and not _TEMPORARY.fullmatch(path.name))
+    there = {path.relative_to(folder).as_posix() for path in files}
     strange = sorted(there - _listed(folder) - {MANIFEST})
     if strange:
         what = f"cannot be written: it holds files that are not from here, such as {strange[0]}"
@@ -51,18 +58,27 @@ def replace_folder(folder: str | Path, files: Iterable[tuple[str, FileContent]],
     try:
         beside.mkdir()
         for name, content in files:
-            place = beside / _inside(name)
+            place = beside / inside(name)
             place.parent.mkdir(parents=True, exist_ok=True)
             place.write_bytes(content) if isinstance(content, bytes) else content(place)
         (beside / MANIFEST).write_text(json.dumps(manifest, ensure_ascii=False, indent=1), encoding="utf-8")
         _swap(beside, target)
     except OSError as error:
-        raise DataError(f"cannot be written: {error.strerror or error}", where=str(folder)) from error
+        what = f"cannot be written: {error.strerror or error}"
+        raise DataError(what, where=str(folder), how=WRITABLE) from error
     finally:
         shutil.rmtree(beside, ignore_errors=True)
 
 
-def _inside(name: str) -> PurePosixPath:
+def remove_temporary(folder: Path) -> None:
+    """Take away what killed runs left half written in a folder."""
+    for path in folder.rglob(".*.tmp"):
+        if _TEMPORARY.fullmatch(path.name):
+            path.unlink(missing_ok=True)
+
+
+def inside(name: str) -> PurePosixPath:
+    """A file's name below a folder; `DataError` where it leads out of it."""
     path = PurePosixPath(name)
     if path.is_absolute() or ".." in path.parts or not path.name:
         raise DataError(f"got the name {name!r}, which leads out of the folder", how="give names without '..'")

@@ -100,7 +100,8 @@ def place_on_grid(times: Times, where: str, notices: list[str]) -> tuple[Grid, n
     distinct, repeats = np.unique(times.ticks, return_counts=True)
     _note_order(times, distinct, repeats, notices)
     if len(distinct) < 2:
-        raise TimeError(f"got {counted(len(distinct), 'distinct time')}, wanted at least 2", where=where)
+        how = "mend the times, or ignore the time column to take each row as one step"
+        raise TimeError(f"got {counted(len(distinct), 'distinct time')}, wanted at least 2", where=where, how=how)
     elapsed = (distinct - distinct[0]).astype(np.float64)
     step = _step_length(elapsed)
     _check_even(elapsed, step, times, distinct, where, notices)

@@ -10,6 +10,7 @@ import numpy as np
 import pyarrow as pa
 
 from hourglass.data.arrays import as_data
+from hourglass.data.opening import COPY
 from hourglass.data.samples import Frame, Pictures
 from hourglass.data.times import counted
 from hourglass.errors import UnreadableError
@@ -47,11 +48,10 @@ def _array(content: bytes, path: str) -> np.ndarray:
     wanted, got = math.prod(shape) * number.itemsize, len(content) - 4 * (1 + dimensions)
     if wanted != got:
         short = "is cut short" if got < wanted else "has bytes too many"
-        raise UnreadableError(
-            f"{short}: {' x '.join(map(str, shape))} numbers take {wanted:,} bytes, got {got:,}", where=path
-        )
+        what = f"{short}: {' x '.join(map(str, shape))} numbers take {wanted:,} bytes, got {got:,}"
+        raise UnreadableError(what, where=path, how=COPY)
     if not wanted:
-        raise UnreadableError(f"holds nothing: its shape is {shape}", where=path)
+        raise UnreadableError(f"holds nothing: its shape is {shape}", where=path, how=COPY)
     array = np.frombuffer(content, number, offset=4 * (1 + dimensions)).reshape(shape)
     return array.astype(number.newbyteorder("="))
 

@@ -117,10 +117,11 @@ class Given:
     def checked(self) -> Given:
         """Itself; `DataError` where a picture has no pixels or an infinite one."""
         if not len(self):
-            raise DataError("got no pictures", where=self.source)
+            raise DataError("got no pictures", where=self.source, how="give at least one")
         for start, block in self.blocks():
             if not block.size:
-                raise DataError(f"got a picture of shape {block.shape[1:]}", where=self.name(start))
+                what = f"got a picture of shape {block.shape[1:]}, which has no pixel"
+                raise DataError(what, where=self.name(start), how="leave it out")
             if block.dtype.kind == "f" and np.isinf(block).any():
                 place = np.argwhere(np.isinf(block))[0]
                 where = f"{self.name(start + int(place[0]))}, pixel ({place[1]}, {place[2]})"
@@ -177,14 +178,14 @@ def _checked_pictures(data: Pictures) -> Given:
         what = (
             f"got {len(arrays)} pictures and a table of {data.table.num_rows} rows, wanted a row with a name for each"
         )
-        raise DataError(what, where=data.source)
+        raise DataError(what, where=data.source, how="Pictures(arrays, table, source), the table with a column `name`")
     if isinstance(arrays, np.ndarray) and arrays.ndim in (3, 4) and len(arrays):
         alike = arrays[..., None] if arrays.ndim == 3 else arrays
         return Given(alike, Form(PICTURES, str(arrays.dtype)), data.table, data.source)
     for picture, array in enumerate(arrays):
         if array.ndim not in (2, 3):
             what = f"got a picture of shape {array.shape}, wanted (height, width) or (height, width, channels)"
-            raise DataError(what, where=data.where(picture))
+            raise DataError(what, where=data.where(picture), how="of many pictures, give a list")
     kinds = sorted({array.dtype for array in arrays}, key=lambda kind: (kind.kind, kind.itemsize))
     number = str(np.result_type(*kinds)) if kinds else "uint8"
     return Given(arrays, Form(PICTURES, number), data.table, data.source)
@@ -230,7 +231,7 @@ def _from_frame(
 ) -> Given:
     names = _pixel_columns(frame, columns, ignore, notices)
     if not frame.table.num_rows:
-        raise DataError("got no rows", where=frame.source)
+        raise DataError("got no rows", where=frame.source, how="give a row for each picture")
     array = np.column_stack([_column(frame, name) for name in names])
     return dataclasses.replace(_rows(array, () if frame.unnamed else tuple(names), shapes), source=frame.source)
 
@@ -246,7 +247,8 @@ def _pixel_columns(
     other = [name for name in used if not is_number(frame.table.schema.field(name).type)]
     notices.extend(f"column {name!r} holds no numbers and is left out" for name in other)
     if len(used) == len(other):
-        raise DataError("got no column of numbers, wanted one for each pixel", where=frame.source)
+        how = "give a folder of pictures, or a table with a column of numbers for each pixel"
+        raise DataError("got no column of numbers, wanted one for each pixel", where=frame.source, how=how)
     return [name for name in used if name not in other]
 
 

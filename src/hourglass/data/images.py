@@ -82,7 +82,8 @@ class ImageSettings(FormatSettings):
         if self.size is None:
             return None
         if len(self.size) > 2:
-            raise UsageError(f"got {len(self.size)} numbers, wanted height,width", where="format.size")
+            what = f"got {len(self.size)} numbers, wanted height,width"
+            raise UsageError(what, where="format.size", how="such as --size 64,64")
         return self.size[0], self.size[-1]
 
     def _channels(self, found: Given) -> int:
@@ -92,7 +93,8 @@ class ImageSettings(FormatSettings):
         if found.form.kind == PICTURES and max(counts) <= 4:
             return 3 if max(counts) > 2 else 1
         if len(counts) > 1:
-            raise DataError(f"got pictures of {sorted(counts)} channels, wanted equally many", where=found.source)
+            what = f"got pictures of {sorted(counts)} channels, wanted equally many"
+            raise DataError(what, where=found.source, how="--set format.colour=rgb makes them alike")
         return counts.pop()
 
 
@@ -114,7 +116,8 @@ def _span(found: Given, units: str) -> tuple[tuple[float, float], bool]:
         ends = [(np.fmin.reduce(block, axis=None), np.fmax.reduce(block, axis=None)) for _, block in found.blocks()]
     low, high = (float(end) for end in (np.fmin.reduce([e[0] for e in ends]), np.fmax.reduce([e[1] for e in ends])))
     if np.isnan(low):
-        raise DataError("every pixel is missing, wanted at least one number", where=found.source)
+        how = "give pictures that are not all NaN"
+        raise DataError("every pixel is missing, wanted at least one number", where=found.source, how=how)
     white = full_scale(units)
     if white and high > 1:
         return (0.0, white), True

@@ -10,11 +10,15 @@ MOST_PIXELS = 100_000_000
 """A picture may never have more than this."""
 RATES = (100, 1_000_000)
 """Frames a second that a recording may have: from what seismometers give to what ultrasound takes."""
+MOST_COLUMNS = 1_000_000
+"""A table may never have more than this: each column takes a kilobyte of its own, however short it is."""
 MOST_CHANNELS = 64
 """A recording may never have more than this."""
 SUSPECT_BYTES = 512 << 20
 SUSPECT_RATIO = 1000
 """More than `SUSPECT_BYTES` from a file this many times smaller is a trap, not data."""
+DENSE_BYTES, DENSE_RATIO = 128 << 20, 500
+"""So much where only unpacking shows how much there is, so that it must be held meanwhile."""
 
 
 def check_size(claimed: int, stored: int, source: str) -> None:
@@ -30,12 +34,25 @@ def check_density(claimed: int, stored: int, source: str) -> None:
         raise _too_large(claimed, stored, SUSPECT_BYTES, source)
 
 
+def check_dense(dense: int, stored: int, source: str) -> None:
+    """Refuse a file of which so many bytes came from stretches packed more densely than `DENSE_RATIO`."""
+    if dense > DENSE_BYTES:
+        raise _too_large(dense, stored, DENSE_BYTES, source)
+
+
 def _too_large(claimed: int, stored: int, most: int, source: str) -> UnreadableError:
     return UnreadableError(
         f"its {stored:,} bytes unpack to {claimed:,} or more, wanted at most {most:,}",
         where=source,
         how="if the file is meant to be that large, unpack it yourself or split it",
     )
+
+
+def check_columns(count: int, source: str) -> None:
+    """Refuse a table of more columns than there is use for, before they are made."""
+    if count > MOST_COLUMNS:
+        how = "give samples as rows: array.T; of pictures and series, an array of 3 dimensions"
+        raise UnreadableError(f"has {count:,} columns, wanted at most {MOST_COLUMNS:,}", where=source, how=how)
 
 
 def check_pixels(width: int, height: int, source: str) -> None:

@@ -13,6 +13,7 @@ import pyarrow as pa
 from hourglass.data.cells import MISSING, is_value, typed
 from hourglass.data.columns import checked_names
 from hourglass.data.formats import Format
+from hourglass.data.formulas import restored_word
 from hourglass.data.samples import Frame
 from hourglass.data.series import SeriesFormat
 from hourglass.data.tables import TableFormat
@@ -95,7 +96,7 @@ class LineReader:
         """
         text = _text(header).removeprefix("\ufeff")
         known = {*wanted.numbers, *wanted.words}
-        cut = {mark: [cell.strip() for cell in _cells(text, mark, header[0])] for mark in DELIMITERS}
+        cut = {mark: [restored_word(cell.strip()) for cell in _cells(text, mark, header[0])] for mark in DELIMITERS}
         delimiter = max(DELIMITERS, key=lambda mark: (len(known & set(cut[mark])), len(cut[mark])))
         names = checked_names(cut[delimiter], SOURCE, header[0])
         headed = not all(map(is_value, cut[delimiter]))
@@ -138,7 +139,8 @@ class LineReader:
     def _cut(self, line: Line) -> list[str]:
         cells = _cells(_text(line), self.delimiter, line[0])
         if len(cells) != self.width:
-            raise UnreadableError(f"got {len(cells)} cells, wanted {self.width}", where=_where(line[0]))
+            how = "each line must have as many cells as the first, which names the columns"
+            raise UnreadableError(f"got {len(cells)} cells, wanted {self.width}", where=_where(line[0]), how=how)
         return cells
 
     def _values(self, cells: list[str], line: Line) -> dict[str, Value]:
@@ -170,7 +172,7 @@ def _text(line: Line) -> str:
     try:
         return line[1].decode()
     except UnicodeDecodeError as error:
-        raise UnreadableError("is no UTF-8 text", where=_where(line[0])) from error
+        raise UnreadableError("is no UTF-8 text", where=_where(line[0]), how="send UTF-8: iconv -t UTF-8") from error
 
 
 def _cells(text: str, delimiter: str, number: int) -> list[str]:
@@ -182,7 +184,8 @@ def _cells(text: str, delimiter: str, number: int) -> list[str]:
 
 
 def _word(cell: str) -> str | None:
-    return None if cell.strip() in MISSING else cell
+    word = cell.strip()
+    return None if word in MISSING else restored_word(word)
 
 
 def _plain_number(cell: str) -> float:

@@ -11,6 +11,7 @@ import numpy as np
 import pyarrow as pa
 
 from hourglass.data.limits import check_memory
+from hourglass.data.opening import RIGHTS
 from hourglass.data.samples import unique_notices
 from hourglass.data.times import counted
 from hourglass.errors import DataError, UnreadableError
@@ -54,14 +55,15 @@ def list_folder(folder: str, kinds: Mapping[str, Collection[str]]) -> Listing:
 
     `kinds` has the suffixes of each noun. `DataError` where no file has one of them, or where there are two kinds.
     """
-    found = [name for name in sorted(_walked(Path(folder))) if PurePosixPath(name).name != MANIFEST]
+    found = [name for name in sorted(walked(Path(folder))) if PurePosixPath(name).name != MANIFEST]
     named = {noun: [name for name in found if _suffix(name) in suffixes] for noun, suffixes in kinds.items()}
     there = {noun: names for noun, names in named.items() if names}
     known = {name for names in there.values() for name in names}
     others = [name for name in found if name not in known]
     if not there:
         has = f"; it has {several(others)}" if others else ""
-        how = f"give one of the files in it, or a folder of {', '.join(s for each in kinds.values() for s in each)}"
+        suffixes = ", ".join(suffix for each in kinds.values() for suffix in each)
+        how = f"give one of the files in it, or a folder of tables (.parquet, .csv), or of {suffixes}"
         raise DataError(f"is a folder without {' or '.join(f'{noun}s' for noun in kinds)}{has}", where=folder, how=how)
     if len(there) > 1:
         what = " and ".join(counted(len(names), noun) for noun, names in there.items())
@@ -75,9 +77,12 @@ def _suffix(name: str) -> str:
     return PurePosixPath(name).suffix.lower()
 
 
-def _walked(folder: Path) -> Iterator[str]:
+def walked(folder: Path) -> Iterator[str]:
+    """The files in a folder and those below it, as paths from it with /; hidden ones are passed over."""
+
     def refuse(error: OSError) -> None:
-        raise DataError(f"cannot be read: {error.strerror or error}", where=str(error.filename or folder)) from error
+        where = str(error.filename or folder)
+        raise DataError(f"cannot be read: {error.strerror or error}", where=where, how=RIGHTS) from error
 
     for here, folders, files in os.walk(folder, onerror=refuse):
         folders[:] = sorted(name for name in folders if not name.startswith("."))
@@ -117,7 +122,9 @@ def read_each(listing: Listing, read_file: Callable[[str], tuple[np.ndarray, lis
 def _refuse(listing: Listing, failed: list[str], skip_bad: bool) -> None:
     folder, number = listing.folder, len(listing.names)
     if len(failed) == number:
-        raise UnreadableError(f"none of its {counted(number, listing.noun)} can be read; {failed[0]}", where=folder)
+        how = "see whether they are what their suffix says"
+        what = f"none of its {counted(number, listing.noun)} can be read; {failed[0]}"
+        raise UnreadableError(what, where=folder, how=how)
     if failed and not skip_bad:
         first, _, what = failed[0].partition(": ")
         rest = [each.partition(": ")[0] for each in failed[1:]]

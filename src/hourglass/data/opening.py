@@ -12,6 +12,12 @@ from typing import BinaryIO
 
 from hourglass.errors import DataError, UnreadableError
 
+COPY = "take it from a copy, or save it again"
+"""What helps where a file is damaged or cut short."""
+RIGHTS = "see whether the file is there, and whether you may read it: ls -l"
+"""What helps where the system does not give a file."""
+WRITABLE = "see whether you may write there, and whether the disk has room: ls -ld, df"
+"""What helps where the system takes no file."""
 IDX = "an IDX file"
 """What a file of that kind is called here: its first bytes are only told apart together with its name."""
 _SIGNATURES = (
@@ -67,32 +73,33 @@ def status_of(path: str) -> os.stat_result:
 
 def _absent(path: str, error: OSError | ValueError) -> DataError:
     if isinstance(error, OSError) and os.path.islink(path):
-        return DataError(f"is a link to {os.readlink(path)!r}, which cannot be reached", where=path)
+        how = "give the file itself, or mend the link"
+        return DataError(f"is a link to {os.readlink(path)!r}, which cannot be reached", where=path, how=how)
     if not isinstance(error, FileNotFoundError):
-        return DataError(f"cannot be read: {getattr(error, 'strerror', None) or error}", where=path)
+        return DataError(f"cannot be read: {getattr(error, 'strerror', None) or error}", where=path, how=RIGHTS)
     folder, name = os.path.split(path)
     if not os.path.isdir(folder or "."):
-        return DataError("there is no such file: its folder does not exist", where=path)
+        how = f"paths begin in {os.getcwd()}, unless they begin with /"
+        return DataError("there is no such file: its folder does not exist", where=path, how=how)
     try:
         near = difflib.get_close_matches(name, os.listdir(folder or "."), n=3)
     except OSError:
         near = []
-    return DataError(
-        "there is no such file", where=path, how=f"did you mean {' or '.join(map(repr, near))}?" if near else ""
-    )
+    how = f"did you mean {' or '.join(map(repr, near))}?" if near else f"the folder is {os.path.abspath(folder)}"
+    return DataError("there is no such file", where=path, how=how)
 
 
 @contextlib.contextmanager
 def opened(path: str, wanted: str) -> Iterator[BinaryIO]:
     """A file open for reading, once its first bytes have shown that it is what was `wanted` by its name."""
     if not stat.S_ISREG(status_of(path).st_mode):
-        raise DataError("is no plain file", where=path)
+        raise DataError("is no plain file", where=path, how="give a file, or the folder that holds it")
     try:
         with open(path, "rb") as handle:
             check_start(handle, path, wanted)
             yield handle
     except OSError as error:
-        raise DataError(f"cannot be read: {error.strerror or error}", where=path) from error
+        raise DataError(f"cannot be read: {error.strerror or error}", where=path, how=RIGHTS) from error
 
 
 def check_start(handle: BinaryIO, path: str, wanted: str) -> None:
@@ -100,7 +107,7 @@ def check_start(handle: BinaryIO, path: str, wanted: str) -> None:
     start = handle.read(512)
     handle.seek(0)
     if not start:
-        raise UnreadableError("the file is empty", where=path)
+        raise UnreadableError("the file is empty", where=path, how="see what was to write it, or give another file")
     got = _looks_like(start)
     if got != wanted and got == "text" and b"\0" in start:
         got = "bytes without a header"

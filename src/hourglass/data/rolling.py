@@ -125,6 +125,7 @@ def _ticks(times: Times, sampling: Sampling, where: str) -> np.ndarray:
     """Times as nanoseconds, or as the plain numbers that they are; an array of Python's own numbers."""
     if bool(times.unit) != sampling.clock:
         got, wanted = ("moments", "plain numbers") if times.unit else ("plain numbers", "moments")
-        raise TimeError(f"got times that are {got}, wanted {wanted}, as at fit", where=where)
+        how = "write times as they were when the model was fitted"
+        raise TimeError(f"got times that are {got}, wanted {wanted}, as at fit", where=where, how=how)
     scale = _SECOND // TICKS_A_SECOND[times.unit] if times.unit else 1
     return np.asarray(times.ticks.astype(object) * scale)

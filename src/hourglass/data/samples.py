@@ -27,6 +27,8 @@ class Frame:
     """
     notices: tuple[str, ...] = ()
     """What was accepted although odd, one sentence each."""
+    first_row: int = 0
+    """Place of the first row in the table that it is a block of."""
 
     def at(self, rows: np.ndarray) -> Frame:
         """The rows at these positions, which have no lines of their own."""
@@ -41,7 +43,8 @@ class Frame:
         """The place of a cell in the user's words: file, line or row (counted from 0), column."""
         place = [self.source]
         if row is not None:
-            place.append(f"line {self.first_line + row}" if self.first_line is not None else f"row {row}")
+            counted = f"row {self.first_row + row}" if self.first_line is None else f"line {self.first_line + row}"
+            place.append(counted)
         if column is not None:
             place.append(f"column {column!r}")
         return ", ".join(place)
@@ -52,10 +55,11 @@ def recut(frames: Iterable[Frame], rows: int) -> Iterator[Frame]:
     rest: Frame | None = None
     for frame in frames:
         table = frame.table if rest is None else Frame.joined([rest, frame]).table
+        start = frame.first_row if rest is None else rest.first_row
         count = table.num_rows // rows * rows
-        rest = replace(frame, table=table.slice(count))
+        rest = replace(frame, table=table.slice(count), first_row=start + count)
         if count:
-            yield replace(frame, table=table.slice(0, count))
+            yield replace(frame, table=table.slice(0, count), first_row=start)
     if rest is not None and rest.table.num_rows:
         yield rest
 

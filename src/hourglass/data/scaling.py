@@ -36,7 +36,7 @@ LINEAR = 20.0
 INTERVALS = 256
 """Pieces of a quantile scaler; a power of two, for its search."""
 
-_LARGEST = float(np.finfo(np.float64).max)
+_LARGEST = torch.tensor(np.finfo(np.float64).max)
 _LARGEST_PACKED = float(np.finfo(np.float32).max)
 _SMALLEST_SCALE = 1e-300
 _CACHED = 1 << 16
@@ -123,7 +123,11 @@ class Standardise(Affine):
 
     @classmethod
     def fit(cls, numbers: np.ndarray, over: str = "column") -> Self:
-        mean, deviation = moments(_columns(numbers, over))
+        return cls.of(*moments(_columns(numbers, over)))
+
+    @classmethod
+    def of(cls, mean: np.ndarray, deviation: np.ndarray) -> Self:
+        """The scaler of columns with this mean and population standard deviation."""
         return cls(torch.from_numpy(mean), torch.from_numpy(_positive(deviation * 0.5, mean)))
 
 
@@ -134,7 +138,11 @@ class MinMax(Affine):
     def fit(
         cls, numbers: np.ndarray, over: str = "column", low: float | None = None, high: float | None = None
     ) -> Self:
-        smallest, largest = extremes(_columns(numbers, over))
+        return cls.of(*extremes(_columns(numbers, over)), low, high)
+
+    @classmethod
+    def of(cls, smallest: np.ndarray, largest: np.ndarray, low: float | None = None, high: float | None = None) -> Self:
+        """The scaler of columns with these smallest and largest numbers, where no limits are given."""
         start = smallest if low is None else np.full_like(smallest, low)
         end = largest if high is None else np.full_like(largest, high)
         # One given limit may lie on the wrong side of the data: the span is then that of a constant, never negative.
@@ -238,7 +246,7 @@ def make_scaler(
             f"got a fixed range (low, high) with scaling {name!r}", how="a fixed range is for scaling 'min-max'"
         )
     if low is not None and high is not None and low >= high:
-        raise UsageError(f"got a range from {low} to {high}, wanted low below high")
+        raise UsageError(f"got a range from {low} to {high}, wanted low below high", how="swap them")
     return MinMax.fit(numbers, over, low, high)
 
 
@@ -329,7 +337,7 @@ def _columns(numbers: np.ndarray, over: str) -> np.ndarray:
     if over not in OVER:
         raise UsageError(f"got over={over!r}, wanted one of {', '.join(OVER)}", how=did_you_mean(over, OVER))
     if not len(numbers):
-        raise DataError("got no rows to learn a scale from")
+        raise DataError("got no rows to learn a scale from", how="give at least one row, better hundreds")
     return numbers.reshape(-1, 1) if over == "all" else numbers
 
 
@@ -343,7 +351,7 @@ def _chunked(scale: Callable[[Tensor], Tensor], source: np.ndarray, taken: type,
 
 
 def _log1p(distance: Tensor) -> Tensor:
-    return torch.log1p(distance.clamp(0, _LARGEST))
+    return torch.log1p(_finite(distance.clamp(0)))
 
 
 def _expm1(distance: Tensor) -> Tensor:
@@ -352,4 +360,10 @@ def _expm1(distance: Tensor) -> Tensor:
 
 def _doubled(half: Tensor) -> Tensor:
     """Twice `half`, held inside float64's range; NaN stays."""
-    return half.clamp(-_LARGEST / 2, _LARGEST / 2) * 2
+    return _finite(half * 2)
+
+
+def _finite(numbers: Tensor) -> Tensor:
+    """Numbers, infinite ones as the largest there are; NaN stays."""
+    # not clamp, whose limits would be float32 in a graph
+    return numbers.minimum(_LARGEST).maximum(-_LARGEST)

@@ -151,7 +151,8 @@ class SeriesFormat(Format):
 
     def _pack_whole(self, values: np.ndarray, source: str, notices: list[str]) -> Packed:
         if values.shape[1] != self.rule.steps:
-            raise SchemaError(f"got rows of {counted(values.shape[1], 'step')}, wanted {self.rule.steps}", where=source)
+            what = f"got rows of {counted(values.shape[1], 'step')}, wanted {self.rule.steps}"
+            raise SchemaError(what, where=source, how="give windows as long as those that the model was fitted on")
         return Packed(self.scaler.scale(values), None, notices)
 
     def _check_sampling(self, grid: Grid | None, source: str) -> None:

@@ -195,7 +195,8 @@ def _by_position(frame: Frame, schema: Schema) -> bool:
 
 def _read_array(data: Frame | np.ndarray, schema: Schema) -> Signal:
     if schema.time is not None:
-        raise SchemaError(f"got an array, wanted a table with the time column {schema.time!r}")
+        what = f"got an array, wanted a table with the time column {schema.time!r}"
+        raise SchemaError(what, how="give a frame or a file with the columns that the model was fitted on")
     values, where = _frame_array(data, schema) if isinstance(data, Frame) else _array(data)
     _refuse_infinity(values, where)
     shape = values.shape
@@ -226,7 +227,8 @@ def _array(data: np.ndarray) -> tuple[np.ndarray, Callable[..., str]]:
     except (TypeError, ValueError) as error:
         raise DataError(f"got an array of {given.dtype}, wanted numbers", how=str(error)) from error
     if values.ndim not in (1, 2, 3) or not values.size:
-        raise DataError(f"got an array of shape={values.shape}, wanted 1 to 3 dimensions and at least one number")
+        what = f"got an array of shape={values.shape}, wanted 1 to 3 dimensions and at least one number"
+        raise DataError(what, how="give values (steps,), windows as rows, or (series, step, channel)")
     axes = {1: ("row",), 2: ("row", "column"), 3: ("series", "step", "channel")}[values.ndim]
     return values, lambda *cell: ", ".join(["the data", *(f"{axis} {at}" for axis, at in zip(axes, cell, strict=True))])
 
@@ -264,7 +266,7 @@ def _read_frame(frame: Frame, schema: Schema, notices: list[str]) -> Signal:
 
 def _numbers(frame: Frame, names: Iterable[str]) -> np.ndarray:
     if not frame.table.num_rows:
-        raise DataError("got no rows", where=frame.source)
+        raise DataError("got no rows", where=frame.source, how="give a row for each step")
     return np.stack([_column(frame, name) for name in names], axis=-1)
 
 
@@ -307,7 +309,8 @@ def without_empty_channels(signal: Signal, schema: Schema, notices: list[str]) -
     """The series and schema without channels that hold no number; such, and constant ones, are noted."""
     known = ~np.isnan(signal.values).all(axis=(0, 1))
     if not known.any():
-        raise DataError("every value is missing, wanted at least one number")
+        how = "leave the empty columns out, or see what was to fill them"
+        raise DataError("every value is missing, wanted at least one number", how=how)
     names = np.array(schema.channels, dtype=object)
     notices.extend(f"channel {name!r} holds no number and is left out" for name in names[~known])
     values = signal.values[:, :, known]

@@ -80,7 +80,8 @@ class SoundWriter:
             finally:
                 self._close()
             if not self.frames:
-                raise DataError("cannot be written: there is no sound to write", where=self.path)
+                how = "give a recording of at least one sample"
+                raise DataError("cannot be written: there is no sound to write", where=self.path, how=how)
             self._compare_tags(handle.name)
 
     def _opened(self, temporary: str) -> Any:
@@ -101,14 +102,15 @@ class SoundWriter:
         """Add a block (frames, channels); `DataError` where it holds NaN or infinity, or the disk is full."""
         if block.ndim != 2 or block.shape[1] != self.info.channels:
             what = f"got a block of shape {block.shape}, wanted (frames, {self.info.channels})"
-            raise UsageError(what, where=self.path)
+            raise UsageError(what, where=self.path, how="mono is block[:, None]")
         # libsndfile's Vorbis encoder keeps what it is given at once on the stack.
         for start in range(0, len(block), BLOCK):
             self._write_some(block[start : start + BLOCK])
 
     def _write_some(self, block: np.ndarray) -> None:
         if not np.isfinite(block).all():
-            raise DataError("cannot be written: the sound holds NaN or infinity", where=self.path)
+            how = "np.nan_to_num(sound) makes its numbers finite"
+            raise DataError("cannot be written: the sound holds NaN or infinity", where=self.path, how=how)
         floats = self.subtype in _HELD_AS_FLOATS
         try:
             self._file.write(np.asarray(block, np.float32) if floats else as_integers(block, self.subtype))

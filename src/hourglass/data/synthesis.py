@@ -130,7 +130,7 @@ def call_clip(kind: str, seconds: float, rate: int, random: np.random.Generator)
         raise UsageError(f"there is no call {kind!r}", how=did_you_mean(kind, CALLS))
     count = round(seconds * rate)
     if count < 64:
-        raise UsageError(f"got {seconds} s at {rate} Hz for a clip, wanted at least 64 samples")
+        raise UsageError(f"got {seconds} s at {rate} Hz for a clip, wanted at least 64 samples", how="ask for more")
     clip = np.zeros(count)
     slots = np.linspace(0, count, random.integers(1, min(4, count // 64) + 1) + 1).astype(int)
     for start, end in pairwise(slots):

@@ -64,7 +64,7 @@ class TableSettings(FormatSettings):
 
     def _fit_frame(self, frame: Frame) -> TableFormat:
         if not frame.table.num_rows:
-            raise DataError("got no rows to learn from", where=frame.source)
+            raise DataError("got no rows to learn from", where=frame.source, how="give at least two")
         choices = choices_of(frame, self)
         columns = tuple(choice.column for choice in choices if choice.column is not None)
         notices = [choice.notice for choice in choices if choice.notice]
@@ -76,15 +76,14 @@ class TableSettings(FormatSettings):
 
     def _fit_array(self, numbers: np.ndarray) -> TableFormat:
         if not len(numbers):
-            raise DataError("got no rows to learn from")
+            raise DataError("got no rows to learn from", how="give at least two")
         offered = [f"x{place}" for place in range(numbers.shape[1])]
         used = self.used(offered, _NOWHERE.source)
-        numbers = numbers[:, [offered.index(name) for name in used]] if used != offered else numbers
+        numbers = numbers[:, np.isin(offered, used)] if used != offered else numbers
         low, high = extremes(numbers)
         constant = [name for name, same in zip(used, low == high, strict=True) if same]
         notices = [f"{len(constant)} of {len(used)} columns never change: {_listed(constant)}"] if constant else []
-        columns = tuple(Number(name) for name in used)
-        return self.learned(columns, numbers, np.empty((len(numbers), 0)), offered, False, notices)
+        return self.learned(tuple(map(Number, used)), numbers, np.empty((len(numbers), 0)), offered, False, notices)
 
     def learned(
         self,
@@ -102,12 +101,13 @@ class TableSettings(FormatSettings):
 
     def used(self, names: Sequence[str], source: str) -> list[str]:
         """Those of the names that the options leave; `UsageError` where an option names a column that is not there."""
-        for option_name, chosen in (("columns", self.columns), ("ignore", self.ignore)):
-            for name in chosen or ():
+        for option_name, named in (("columns", self.columns), ("ignore", self.ignore)):
+            for name in named or ():
                 if name not in names:
                     what = f"{option_name} names {name!r}, which is not a column"
                     raise UsageError(what, where=source, how=did_you_mean(name, names))
-        used = [name for name in names if name in (self.columns or names) and name not in (self.ignore or ())]
+        left = set(self.columns or names).difference(self.ignore or ())  # a set, for a million names
+        used = [name for name in names if name in left]
         if not used:
             raise DataError("no column is left to learn from", where=source, how="see the options columns and ignore")
         return used
@@ -149,6 +149,12 @@ class TableFormat(Format):
         numbers, places = self._numbers(data, [])
         numbers, places = numbers[chosen], places[chosen]
         return self.settings.learned(self.columns, numbers, places, self.offered, self.named, self.notices)
+
+    def scaled_by(self, scaler: Scaler, data: Data) -> TableFormat:
+        """The same columns under another scaler, their baselines learned from `data`."""
+        numbers, places = self._numbers(data, [])
+        layout = _layout(self.columns, _assembled(self.columns, scaler.scale(numbers), places))
+        return TableFormat(self.settings, self.columns, scaler, layout, self.offered, self.named, self.notices)
 
     def _numbers(self, data: Data, notices: list[str]) -> tuple[np.ndarray, np.ndarray]:
         """What is scaled, and the places of what is not: flags and categories."""

@@ -19,10 +19,13 @@ import pyarrow.csv as pa_csv
 
 from hourglass.data.cells import MISSING, Where, are_words, finite, is_missing, is_value, typed
 from hourglass.data.columns import checked_names, plain_column
+from hourglass.data.formulas import restored, restored_word
+from hourglass.data.limits import check_columns
 from hourglass.data.samples import Frame, unique_notices
 from hourglass.errors import DataError, UnreadableError
 
 DELIMITERS = (",", ";", "\t", "|")
+_FILL = "give a header line and a row of numbers or words below it, better hundreds"
 _SAMPLE_BYTES, _SAMPLE_ROWS = 1 << 20, 200
 _LONGEST_ROW = 8 << 20
 
@@ -43,12 +46,9 @@ class _Sheet:
     def rows(self) -> Iterator[tuple[int, list[str]]]:
         """Every row with the line on which it begins. Slow: for finding what is wrong, not for reading."""
         keep_blank = len(self.names) == 1
-        reader = csv.reader(io.StringIO(self.body.decode(), newline=""), delimiter=self.delimiter)
-        line = self.line
-        for cells in reader:
+        for line, _, cells in _rows(self.body.decode(), self.delimiter, self.source, self.line):
             if cells or keep_blank:
                 yield line, cells or [""]
-            line = self.line + reader.line_num
 
     def where(self, column: str) -> Where:
         """The place of a row of `column`, by line: rows are not lines where a quoted cell holds line breaks."""
@@ -58,6 +58,18 @@ class _Sheet:
             return f"{self.source}, line {line}, column {column!r}"
 
         return place
+
+
+def _rows(text: str, delimiter: str, source: str, line: int) -> Iterator[tuple[int, int, list[str]]]:
+    """Every row of a text: the line on which it begins, that of the next row, and its cells."""
+    reader, begun = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter), line
+    try:
+        for cells in reader:
+            yield begun, line + reader.line_num, cells
+            begun = line + reader.line_num
+    except csv.Error as error:
+        how = f"a cell holds at most {csv.field_size_limit():,} characters; perhaps a quote is never closed"
+        raise UnreadableError(f"cannot be cut into cells: {error}", where=f"{source}, line {begun}", how=how) from error
 
 
 def read_text(content: bytes, source: str) -> Frame:
@@ -85,20 +97,22 @@ def _sheet(text: bytes, source: str) -> tuple[_Sheet, str]:
     """The rows of the file, cut from its header line, and what to tell the user about the header."""
     trimmed = text.lstrip(b" \r\n")
     if not trimmed:
-        raise UnreadableError("the file is empty, wanted a table", where=source)
+        raise UnreadableError("the file is empty, wanted a table", where=source, how=_FILL)
     line = 1 + text.count(b"\n", 0, len(text) - len(trimmed))
     # Trailing tabs are empty cells of the last row, so only line ends and blanks may go.
     text = _spaces_as_tabs(trimmed.rstrip(b" \r\n"))
     sample = _sample(text)
     delimiter = _delimiter(sample)
-    rows, header_lines = _sample_rows(sample, delimiter, source)
+    rows, header_lines = _sample_rows(sample, delimiter, source, line)
+    check_columns(len(rows[0]), source)
     header, notice = _header(rows)
     if header is None:
         return _Sheet(text, source, line, delimiter, tuple(f"x{place}" for place in range(len(rows[0]))), False), notice
     names = checked_names(header, source, line)
     body = _after_lines(text, header_lines)
     if not body:
-        raise DataError("there is a header line but there are no rows", where=source, how="at least one row is needed")
+        _refuse_open_quote(_Sheet(text, source, line, delimiter, tuple(names), False))
+        raise DataError("there is a header line but there are no rows", where=source, how=_FILL)
     return _Sheet(body, source, line + header_lines, delimiter, tuple(names), True), notice
 
 
@@ -182,18 +196,11 @@ def _score(sample: str, delimiter: str) -> tuple[float, int]:
     return count / len(rows) * (len(cells) - overlooked) / len(cells), width
 
 
-def _sample_rows(sample: str, delimiter: str, source: str) -> tuple[list[list[str]], int]:
+def _sample_rows(sample: str, delimiter: str, source: str, line: int) -> tuple[list[list[str]], int]:
     """The first rows, and how many lines the first of them spans."""
-    reader = csv.reader(io.StringIO(sample, newline=""), delimiter=delimiter)
-    try:
-        rows = [next(reader)]
-        lines = reader.line_num
-        rows += [cells for cells in itertools.islice(reader, _SAMPLE_ROWS) if cells]
-    except csv.Error as error:
-        raise UnreadableError(
-            f"cannot be cut into cells: {error}", where=f"{source}, line {reader.line_num}"
-        ) from error
-    return (rows[:-1] if len(rows) > 2 else rows), lines
+    (_, after, first), *others = itertools.islice(_rows(sample, delimiter, source, line), _SAMPLE_ROWS + 1)
+    rows = [first, *(cells for _, _, cells in others if cells)]
+    return (rows[:-1] if len(rows) > 2 else rows), after - line
 
 
 def _header(rows: Sequence[Sequence[str]]) -> tuple[list[str] | None, str]:
@@ -211,7 +218,7 @@ def _header(rows: Sequence[Sequence[str]]) -> tuple[list[str] | None, str]:
     if (known and not words) or (_some_hold_values(rest, values) and not _some_hold_values(rest, words)):
         called = f"the columns are called x0 to x{len(first) - 1}" if len(first) > 1 else "the column is called x0"
         return None, f"no header line found: {called}"
-    names = [cell.strip() for cell in first]
+    names = [restored_word(cell.strip()) for cell in first]
     return names, "" if all(names) else "a column without a name is called by its place, such as 'column 1'"
 
 
@@ -290,7 +297,7 @@ def _surely(parsed: pa.Table, sheet: _Sheet) -> pa.Table:
 
 
 def _doubtful(source: str) -> DataError:
-    return DataError("cannot be read block by block", where=source, how="read it as a whole")
+    return DataError("cannot be read block by block", where=source, how="read it as a whole, or convert it to Parquet")
 
 
 def _typed(sheet: _Sheet, parsed: pa.Table) -> tuple[pa.Table, list[str]]:
@@ -299,6 +306,7 @@ def _typed(sheet: _Sheet, parsed: pa.Table) -> tuple[pa.Table, list[str]]:
     for name, column in zip(sheet.names, parsed.columns, strict=True):
         if pa.types.is_string(column.type):
             column, notice = typed(column, sheet.where(name), sheet.delimiter)
+            column = restored(column) if pa.types.is_string(column.type) else column
             notices += [f"column {name!r} has {notice}"] if notice else []
         elif pa.types.is_floating(column.type):
             finite(column, sheet.where(name))
@@ -325,25 +333,22 @@ def _parsed(sheet: _Sheet) -> pa.Table:
         )
     except pa.ArrowException as error:
         _refuse_ragged(sheet)
-        raise UnreadableError(f"cannot be read as a table: {error}", where=sheet.source) from error
-    # Arrow lets an open quote swallow the rest of the file. An odd number of quotes is the only way to get there.
-    if quoted and sheet.body.count(b'"') % 2:
-        _refuse_open_quote(sheet)
+        how = "every row must be a line of as many cells as there are names; save it again as plain CSV"
+        raise UnreadableError(f"cannot be read as a table: {error}", where=sheet.source, how=how) from error
+    # Arrow lets an open quote swallow the rest of the file.
+    _refuse_open_quote(sheet)
     return table
 
 
 def _refuse_ragged(sheet: _Sheet) -> None:
     wanted = len(sheet.names)
-    try:
-        for line, cells in sheet.rows():
-            if len(cells) != wanted:
-                raise UnreadableError(
-                    f"got {len(cells)} cell{'s' * (len(cells) != 1)}, wanted {wanted}",
-                    where=f"{sheet.source}, line {line}",
-                    how=f"rows must be equally long: put quotes around a cell that holds a {_SPOKEN[sheet.delimiter]}",
-                )
-    except csv.Error as error:
-        raise UnreadableError(f"cannot be cut into cells: {error}", where=sheet.source) from error
+    for line, cells in sheet.rows():
+        if len(cells) != wanted:
+            raise UnreadableError(
+                f"got {len(cells)} cell{'s' * (len(cells) != 1)}, wanted {wanted}",
+                where=f"{sheet.source}, line {line}",
+                how=f"rows must be equally long: put quotes around a cell that holds a {_SPOKEN[sheet.delimiter]}",
+            )
 
 
 _SPOKEN = {",": "comma", ";": "semicolon", "\t": "tab", "|": "bar"}
@@ -351,12 +356,10 @@ _SPOKEN = {",": "comma", ";": "semicolon", "\t": "tab", "|": "bar"}
 
 def _refuse_open_quote(sheet: _Sheet) -> None:
     """`UnreadableError` if a quote is never closed: a line added at the end is then swallowed as well."""
+    if sheet.body.count(b'"') % 2 == 0:  # an odd number of quotes is the only way to get there
+        return
     mark = "after the end"
-    longer = replace(sheet, body=sheet.body + b"\n" + mark.encode())
-    try:
-        *_, (line, cells) = longer.rows()
-    except csv.Error as error:
-        raise UnreadableError(f"cannot be cut into cells: {error}", where=sheet.source) from error
+    *_, (line, cells) = replace(sheet, body=sheet.body + b"\n" + mark.encode()).rows()
     if cells != [mark]:
         raise UnreadableError(
             "a quote is opened and never closed",

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import contextlib
 import csv
+import errno
 import io
 import json
 import math
 import os
 import secrets
+import shutil
 import stat
 import sys
 from collections.abc import Callable, Iterator, Sequence
@@ -21,6 +23,8 @@ import pyarrow.compute as pc
 import pyarrow.csv as pa_csv
 
 from hourglass.data.columns import table_of
+from hourglass.data.formulas import neutralised, neutralised_word
+from hourglass.data.opening import WRITABLE
 from hourglass.errors import DataError, UsageError
 
 
@@ -28,7 +32,8 @@ def write_table(table: pa.Table, path: str | Path | None) -> None:
     """Write named columns to a `.csv`, `.jsonl`, `.ndjson` or `.parquet` file, or to stdout as CSV (path None or "-").
 
     Numbers are written so that reading them gives the same numbers, times as ISO 8601, missing cells as nothing (JSON:
-    null). CSV cells of words that a spreadsheet would run as a formula get a leading apostrophe.
+    null). CSV names and words that a spreadsheet would run as a formula get a leading apostrophe,
+    which reading takes away again.
     """
     table = _nan_as_missing(table)
     if path is None or str(path) == "-":
@@ -54,7 +59,7 @@ def write_array(array: np.ndarray, path: str | Path, names: Sequence[str] | None
     """
     path = Path(path)
     if array.dtype.hasobject:
-        raise UsageError(f"got an array of {array.dtype}, wanted numbers", where=str(path))
+        raise UsageError(f"got an array of {array.dtype}, wanted numbers", where=str(path), how="array.astype(float)")
     write = _by_suffix(path, _ARRAY_WRITERS)
     if write in (_write_npy, _write_npz):
         return replace_file(path, lambda handle: write(array, handle))
@@ -74,17 +79,18 @@ def write_text(path: str | Path, text: str) -> None:
     replace_file(Path(path), lambda handle: handle.write(text.encode()))
 
 
-def replace_file(path: Path, write: Callable[[BinaryIO], Any]) -> None:
+def replace_file(path: Path, write: Callable[[BinaryIO], Any], need: int | None = None) -> None:
     """Put what `write` writes at `path`, in one step: whatever happens, the old file or the whole new one is there.
 
-    A link is followed. `DataError` where the folder is missing or cannot be written to, or the disk is full.
+    A link is followed. `DataError` where the folder is missing or cannot be written to, or the disk is full; it says
+    how many bytes are free, and that `need` are needed where that is known.
     """
-    with replacing(path) as handle:
+    with replacing(path, need) as handle:
         write(handle)
 
 
 @contextlib.contextmanager
-def replacing(path: Path) -> Iterator[BinaryIO]:
+def replacing(path: Path, need: int | None = None) -> Iterator[BinaryIO]:
     """A file beside `path` to write to, which takes its place when the block ends well: see `replace_file`."""
     target = Path(os.path.realpath(path))
     temporary = target.with_name(f".{target.name[:100]}.{secrets.token_hex(6)}.tmp")
@@ -100,10 +106,21 @@ def replacing(path: Path) -> Iterator[BinaryIO]:
         os.replace(temporary, target)
         _sync_folder(target.parent)
     except OSError as error:
-        raise DataError(f"cannot be written: {error.strerror or error}", where=str(path)) from error
+        what = f"cannot be written: {error.strerror or error}{_room(error, target.parent, need)}"
+        raise DataError(what, where=str(path), how=WRITABLE) from error
     finally:
         with contextlib.suppress(OSError):
             temporary.unlink(missing_ok=True)
+
+
+def _room(error: OSError, folder: Path, need: int | None) -> str:
+    """How many bytes are free and needed, where a disk failed; nothing where something else did."""
+    if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO):
+        return ""
+    with contextlib.suppress(OSError):
+        needed = "" if need is None else f", {need:,} needed"
+        return f" ({shutil.disk_usage(folder).free:,} bytes are free{needed})"
+    return ""
 
 
 def _check_target(path: Path, target: Path) -> None:
@@ -114,7 +131,8 @@ def _check_target(path: Path, target: Path) -> None:
     if target.is_dir():
         raise DataError("cannot be written: it is a folder", where=str(path), how="give the name of a file in it")
     if target.exists() and not target.is_file():
-        raise DataError("cannot be written: it is a pipe or device, wanted a file", where=str(path))
+        how = "give the name of a new file; without a place, results go to stdout"
+        raise DataError("cannot be written: it is a pipe or device, wanted a file", where=str(path), how=how)
 
 
 def _sync_folder(folder: Path) -> None:
@@ -132,7 +150,7 @@ def _write_csv(table: pa.Table, handle: BinaryIO) -> None:
     if nested is not None:
         raise UsageError(f"column {nested!r} holds lists, which CSV cannot", how="write .jsonl or .parquet")
     header = io.StringIO(newline="")
-    csv.writer(header, lineterminator="\n").writerow(table.column_names)
+    csv.writer(header, lineterminator="\n").writerow(map(neutralised_word, table.column_names))
     handle.write(header.getvalue().encode())
     safe = pa.table([_without_formulas(column) for column in table.columns], names=table.column_names)
     pa_csv.write_csv(safe, handle, pa_csv.WriteOptions(include_header=False))
@@ -143,7 +161,7 @@ def _without_formulas(column: pa.ChunkedArray) -> pa.ChunkedArray:
         column = column.cast(column.type.value_type)
     if not (pa.types.is_string(column.type) or pa.types.is_large_string(column.type)):
         return column
-    return pc.replace_substring_regex(column, r"\A([=+\-@\t\r])", r"'\1")
+    return neutralised(column)
 
 
 def _write_jsonl(table: pa.Table, handle: BinaryIO) -> None:
@@ -166,7 +184,7 @@ def _plain(value: Any) -> Any:
 def _write_parquet(table: pa.Table, handle: BinaryIO) -> None:
     import pyarrow.parquet as pq  # slow to import, and most files are none
 
-    pq.write_table(table, handle)
+    pq.write_table(table, handle, write_page_checksum=True)
 
 
 def _write_npy(array: np.ndarray, handle: BinaryIO) -> None:

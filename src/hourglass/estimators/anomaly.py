@@ -8,10 +8,12 @@ import numpy as np
 from sklearn.base import BaseEstimator, OutlierMixin
 from sklearn.utils.validation import check_is_fitted
 
+from hourglass.core.anomaly_likelihood import by_likelihood
 from hourglass.core.fitted import DETECTOR, Detection, FittedModel, Reason
 from hourglass.core.fitting import fit_model
 from hourglass.core.training import Report
 from hourglass.core.watching import Watch
+from hourglass.errors import UsageError
 from hourglass.estimators.base import BaseAutoencoder
 from hourglass.estimators.inputs import as_data
 from hourglass.estimators.modalities import MODALITIES
@@ -74,29 +76,41 @@ class AnomalyDetector(Wrapper, OutlierMixin, BaseEstimator):
         """+1 for normal rows, -1 for anomalies."""
         return np.where(self.decision_function(X) < 0, -1, 1)
 
-    def detect(self, X: Any, false_discovery_rate: float | None = None, reasons: str = "flagged") -> Detection:
+    def detect(
+        self,
+        X: Any,
+        false_discovery_rate: float | None = None,
+        reasons: str = "flagged",
+        anomaly_likelihood: bool = False,
+    ) -> Detection:
         """Scores, p-values, flags and reasons of all rows at once.
 
         With a `false_discovery_rate` the flags depend on all rows: of the flagged ones, a share of at most so much is
         expected to be normal (Benjamini-Hochberg). `predict` judges each row by itself.
+        `anomaly_likelihood`, for series: not a score itself is judged, but how far the mean of the last 10 lies above
+        that of the last 8,000 (see `AnomalyLikelihood`).
         """
         check_is_fitted(self)
-        return self.model_.detect(self._data(X), reasons=reasons, false_discovery_rate=false_discovery_rate)
+        if anomaly_likelihood and false_discovery_rate is not None:
+            how = "leave one of them out"
+            raise UsageError("p-values of running means are not those of rows", where="false_discovery_rate", how=how)
+        found = self.model_.detect(self._data(X), reasons=reasons, false_discovery_rate=false_discovery_rate)
+        return by_likelihood(self.model_, found) if anomaly_likelihood else found
 
     def p_values(self, X: Any) -> np.ndarray:
         """For each row, the share of normal rows that would score as high (conformal)."""
         check_is_fitted(self)
         return self.model_.detect(self._data(X), reasons="none").p_value
 
-    def stream(self, adapt: bool = False) -> Stream:
+    def stream(self, adapt: bool = False, anomaly_likelihood: bool = False) -> Stream:
         """A new stream: its `score_one(row)` judges one row after another, in bounded memory.
 
         A row of a table gets the score of `score_samples`, with the sign of an anomaly score. A row of a series is the
         next step, judged by the window that ends there; until that is whole there is no score. `adapt`: scores that
-        slowly rise altogether do not become a flood of alarms.
+        slowly rise altogether do not become a flood of alarms. `anomaly_likelihood`: see `detect`.
         """
         check_is_fitted(self)
-        return Stream(Watch(self.model_, adapt=adapt))
+        return Stream(Watch(self.model_, adapt=adapt, anomaly_likelihood=anomaly_likelihood))
 
     def explain(self, X: Any, most: int = 5) -> list[list[Reason]]:
         """For each sample (row or window), its `most` telling cells: value, expectation in units, share of error."""

@@ -17,6 +17,7 @@ from hourglass.data.image_forms import numbered
 from hourglass.data.samples import Frame, Pictures, Recordings
 from hourglass.errors import DataError, UsageError
 
+_LARGEST = np.finfo(np.float32).max
 _LEARNED = ("n_features_in_", "feature_names_in_")
 
 
@@ -49,16 +50,17 @@ def as_data(estimator: Any, X: Any, *, fitting: bool, modality: str) -> Data:
             return X
         if getattr(X, "ndim", 2) == 1 and not hasattr(estimator, "n_features_in_"):  # else a row is wanted
             return _numbers(X)
-    return np.asarray(
-        validate_data(
-            estimator,
-            X,
-            reset=fitting,
-            dtype="numeric" if modality == "image" else (np.float64, np.float32),  # the type says what white is
-            ensure_all_finite=True if modality == "audio" else "allow-nan",
-            ensure_min_samples=2 if fitting else 1,
+    with np.errstate(invalid="ignore"):  # whether all are finite is asked of their sum, which may overflow both ways
+        return np.asarray(
+            validate_data(
+                estimator,
+                X,
+                reset=fitting,
+                dtype="numeric" if modality == "image" else (np.float64, np.float32),  # the type says what white is
+                ensure_all_finite=True if modality == "audio" else "allow-nan",
+                ensure_min_samples=2 if fitting else 1,
+            )
         )
-    )
 
 
 def like_input(X: Any, result: Any) -> Any:
@@ -80,6 +82,8 @@ def like_input(X: Any, result: Any) -> Any:
 def like_numbers(X: Any, result: Any) -> Any:
     """An array in the precision of `X`, where that has one."""
     precision = getattr(X, "dtype", None)
+    if precision == np.float32 and result.dtype == np.float64:
+        result = np.clip(result, -_LARGEST, _LARGEST)
     return result.astype(precision) if precision in (np.float32, np.float64) else result
 
 

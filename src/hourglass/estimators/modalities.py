@@ -26,7 +26,7 @@ class TableAutoencoder(BaseAutoencoder):
     recipe : name of a recipe to start from instead of a kind.
     latent, layers : size of a code; widths of the hidden layers. Default: by rule from the data's size.
     scaling : standard, min-max, quantile or none.
-    epochs, batch_size, learning_rate, seed, device : see `hourglass.settings.Training`.
+    epochs, batch_size, learning_rate, contaminated, seed, device : see `hourglass.settings.Training`.
     network, corruption, bottleneck, loss, penalties, format, pretraining, training, prior, detection :
         a part's settings, its name, or a dict of its options; what is left out is the kind's own.
 
@@ -54,6 +54,7 @@ class TableAutoencoder(BaseAutoencoder):
         epochs: int | None = None,
         batch_size: int | None = None,
         learning_rate: float | None = None,
+        contaminated: bool | None = None,
         seed: int | None = None,
         device: str | None = None,
         network: Network | Any = None,
@@ -69,7 +70,7 @@ class TableAutoencoder(BaseAutoencoder):
     ) -> None:
         self.kind, self.recipe, self.latent, self.layers, self.scaling = kind, recipe, latent, layers, scaling
         self.epochs, self.batch_size, self.learning_rate = epochs, batch_size, learning_rate
-        self.seed, self.device = seed, device
+        self.contaminated, self.seed, self.device = contaminated, seed, device
         self.network, self.corruption, self.bottleneck, self.loss = network, corruption, bottleneck, loss
         self.penalties, self.format, self.training, self.detection = penalties, format, training, detection
         self.prior, self.pretraining = prior, pretraining
@@ -86,7 +87,7 @@ class SeriesAutoencoder(BaseAutoencoder):
     kind : name, or names joined by `+` (see `hourglass.core.kinds.KINDS`); default denoising.
     recipe, latent, layers, scaling : as for `TableAutoencoder`.
     window : steps (48), a calendar length ("1d"), or "row": each row of the data is one. Default: by rule.
-    epochs, batch_size, learning_rate, seed, device : see `hourglass.settings.Training`.
+    epochs, batch_size, learning_rate, contaminated, seed, device : see `hourglass.settings.Training`.
     network, corruption, bottleneck, loss, penalties, format, pretraining, training, prior, detection :
         as for `TableAutoencoder`.
 
@@ -113,6 +114,7 @@ class SeriesAutoencoder(BaseAutoencoder):
         epochs: int | None = None,
         batch_size: int | None = None,
         learning_rate: float | None = None,
+        contaminated: bool | None = None,
         seed: int | None = None,
         device: str | None = None,
         network: Network | Any = None,
@@ -129,7 +131,7 @@ class SeriesAutoencoder(BaseAutoencoder):
         self.kind, self.recipe, self.latent, self.layers = kind, recipe, latent, layers
         self.window, self.scaling = window, scaling
         self.epochs, self.batch_size, self.learning_rate = epochs, batch_size, learning_rate
-        self.seed, self.device = seed, device
+        self.contaminated, self.seed, self.device = contaminated, seed, device
         self.network, self.corruption, self.bottleneck, self.loss = network, corruption, bottleneck, loss
         self.penalties, self.format, self.training, self.detection = penalties, format, training, detection
         self.prior, self.pretraining = prior, pretraining
@@ -149,7 +151,7 @@ class ImageAutoencoder(BaseAutoencoder):
     size : height and width that pictures are brought to; default: their own, at most 256 a side.
     tile : cut pictures into squares of so many pixels a side; default: whole pictures.
     scaling : unit (black 0, white 1), standard (by channel) or none.
-    epochs, batch_size, learning_rate, seed, device : see `hourglass.settings.Training`.
+    epochs, batch_size, learning_rate, contaminated, seed, device : see `hourglass.settings.Training`.
     network, corruption, bottleneck, loss, penalties, format, pretraining, training, prior, detection :
         as for `TableAutoencoder`.
 
@@ -177,6 +179,7 @@ class ImageAutoencoder(BaseAutoencoder):
         epochs: int | None = None,
         batch_size: int | None = None,
         learning_rate: float | None = None,
+        contaminated: bool | None = None,
         seed: int | None = None,
         device: str | None = None,
         network: Network | Any = None,
@@ -193,7 +196,7 @@ class ImageAutoencoder(BaseAutoencoder):
         self.kind, self.recipe, self.latent, self.layers = kind, recipe, latent, layers
         self.size, self.tile, self.scaling = size, tile, scaling
         self.epochs, self.batch_size, self.learning_rate = epochs, batch_size, learning_rate
-        self.seed, self.device = seed, device
+        self.contaminated, self.seed, self.device = contaminated, seed, device
         self.network, self.corruption, self.bottleneck, self.loss = network, corruption, bottleneck, loss
         self.penalties, self.format, self.training, self.detection = penalties, format, training, detection
         self.prior, self.pretraining = prior, pretraining
@@ -210,7 +213,7 @@ class AudioAutoencoder(BaseAutoencoder):
     kind : name, or names joined by `+` (see `hourglass.core.kinds.KINDS`); default mask, which removes noise.
     recipe, latent, layers : as for `TableAutoencoder`.
     rate : frames a second of the model; default: the commonest of the recordings, or 16,000 for arrays.
-    epochs, batch_size, learning_rate, seed, device : see `hourglass.settings.Training`.
+    epochs, batch_size, learning_rate, contaminated, seed, device : see `hourglass.settings.Training`.
     network, corruption, bottleneck, loss, penalties, format, pretraining, training, prior, detection :
         as for `TableAutoencoder`.
 
@@ -237,6 +240,7 @@ class AudioAutoencoder(BaseAutoencoder):
         epochs: int | None = None,
         batch_size: int | None = None,
         learning_rate: float | None = None,
+        contaminated: bool | None = None,
         seed: int | None = None,
         device: str | None = None,
         network: Network | Any = None,
@@ -253,7 +257,7 @@ class AudioAutoencoder(BaseAutoencoder):
         self.kind, self.recipe, self.latent, self.layers = kind, recipe, latent, layers
         self.rate = rate
         self.epochs, self.batch_size, self.learning_rate = epochs, batch_size, learning_rate
-        self.seed, self.device = seed, device
+        self.contaminated, self.seed, self.device = contaminated, seed, device
         self.network, self.corruption, self.bottleneck, self.loss = network, corruption, bottleneck, loss
         self.penalties, self.format, self.training, self.detection = penalties, format, training, detection
         self.prior, self.pretraining = prior, pretraining

@@ -17,6 +17,7 @@ SHORT: dict[str, tuple[str, str]] = {
     "epochs": ("training", "epochs"),
     "batch_size": ("training", "batch_size"),
     "learning_rate": ("training", "learning_rate"),
+    "contaminated": ("training", "contaminated"),
     "seed": ("training", "seed"),
     "device": ("training", "device"),
     "window": ("format", "window"),
@@ -77,7 +78,7 @@ def change(chosen: Experiment, slot: str, changes: Mapping[str, Any]) -> Experim
 def _base(modality: str, recipe: Any, kind: Any) -> Experiment:
     for word, name in (("recipe", recipe), ("kind", kind)):
         if not isinstance(name, str | None):
-            raise UsageError(f"got {name!r} for the {word}, wanted its name")
+            raise UsageError(f"got {name!r} for the {word}, wanted its name", how=f"{word}='NAME'")
     if recipe is None:
         return experiment(modality, kind)
     document = recipes.load(recipe)["experiment"]
@@ -114,7 +115,8 @@ def _with(part: Settings, changes: Mapping[str, Any]) -> Settings:
         if nested and isinstance(getattr(part, inner, None), Settings):
             part = part.replace(**{inner: _with(getattr(part, inner), {option: value})})
         elif nested:
-            raise UsageError(f"{part.name} has no part called {inner!r}, of which {option!r} could be an option")
+            what = f"{part.name} has no part called {inner!r}, of which {option!r} could be an option"
+            raise UsageError(what, how=did_you_mean(inner, list(vars(part))))
     return part
 
 

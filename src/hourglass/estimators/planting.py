@@ -147,7 +147,7 @@ def _of_series(data: Data, plan: Experiment) -> Ground:
     random = np.random.default_rng(plan.training.seed)
     form = plan.format.fit(data)
     if not isinstance(form, SeriesFormat):
-        raise UsageError(f"got the format {form.settings.name}", where="tune")
+        raise UsageError(f"got the format {form.settings.name}, wanted series", where="tune", how="give a series")
     values = read(data, form.schema, []).values
     if form.schema.whole:
         kept, chosen = _drawn(len(values), random)

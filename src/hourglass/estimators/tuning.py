@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import Any, TypeVar
+from typing import Any, Protocol, TypeVar
 
 import numpy as np
 from sklearn.base import clone
@@ -68,6 +68,35 @@ class Trial:
         return {**vars(self), "objective": self.objective}
 
 
+@dataclass(frozen=True)
+class Candidate:
+    """What is to be tried."""
+
+    parameters: dict[str, Any]
+    plan: Experiment
+    window: int | None
+    """Steps; None where samples are rows."""
+
+
+class Crew(Protocol):
+    """Who tries candidates."""
+
+    size: int
+    """How many are tried at a time; the search proposes so many before it hears of any."""
+
+    def try_out(self, ground: Ground, candidates: Sequence[Candidate]) -> Iterable[Trial]:
+        """The trial of each candidate, in their order; see `tried`."""
+
+
+class Alone:
+    """Tries one candidate after another, in this process."""
+
+    size = 1
+
+    def try_out(self, ground: Ground, candidates: Sequence[Candidate]) -> Iterable[Trial]:
+        return (tried(ground, each) for each in candidates)
+
+
 @dataclass
 class Tuning:
     """What a search tried, in order; the first is what `fit` would have taken."""
@@ -124,7 +153,13 @@ def tune(
 
 
 def search(
-    data: Data, plan_of: PlanOf, how: Search, *, fixed_kind: bool = False, progress: Progress | None = None
+    data: Data,
+    plan_of: PlanOf,
+    how: Search,
+    *,
+    fixed_kind: bool = False,
+    progress: Progress | None = None,
+    crew: Crew | None = None,
 ) -> Tuning:
     """Try candidates on `data`, proposed by optuna's TPE; the first is what `plan_of({})` asks for.
 
@@ -145,7 +180,7 @@ def search(
         plan_of(space.parameters(kind, 1, None))  # refused before anything is trained
     tuning, start = Tuning(plan.training.seed), time.monotonic()
     try:
-        for trial in _trials(space, plan_of, how.trials, tuning):
+        for trial in _trials(space, plan_of, how.trials, tuning, crew or Alone()):
             tuning.trials.append(trial)
             if progress:
                 progress(len(tuning.trials), how.trials)
@@ -199,29 +234,42 @@ class _Space:
         share = np.log(max(self.usual, 1) / low) / np.log(high / low) if high > low else 0.0
         return {"kind": self.kinds[0] or "", "share": float(np.clip(share, 0, 1)), "window": 0}
 
+    def chosen(self, proposal: Any) -> tuple[str | None, int, Window | None]:
+        """Kind, latent size and window that optuna proposes."""
+        kind = proposal.suggest_categorical("kind", [each or "" for each in self.kinds]) or None
+        latent = self.latent_at(proposal.suggest_float("share", 0.0, 1.0))
+        windows = self.ground.windows
+        return kind, latent, windows[proposal.suggest_int("window", 0, len(windows) - 1)]
+
     def parameters(self, kind: str | None, latent: int, window: Window | None) -> dict[str, Any]:
         chosen = {"kind": kind, "latent": None if self.latent else latent, "window": window and window.word}
         return {name: value for name, value in chosen.items() if value is not None}
 
 
-def _trials(space: _Space, plan_of: PlanOf, wanted: int, tuning: Tuning) -> Iterator[Trial]:
+def _trials(space: _Space, plan_of: PlanOf, wanted: int, tuning: Tuning, crew: Crew) -> Iterator[Trial]:
     """As many different trials as wanted, or as there are."""
     known: dict[tuple[Any, ...], Trial] = {}
     with _study(tuning.seed, wanted) as study:
         study.enqueue_trial(space.first)
         for _ in range(_PATIENCE * wanted):
-            proposal = study.ask()
-            kind = proposal.suggest_categorical("kind", [each or "" for each in space.kinds]) or None
-            latent = space.latent_at(proposal.suggest_float("share", 0.0, 1.0))
-            window = space.ground.windows[proposal.suggest_int("window", 0, len(space.ground.windows) - 1)]
-            key = (kind, latent, window)
-            if key not in known:
-                known[key] = _tried(space.ground, plan_of, space.parameters(*key), window)
-                yield known[key]
-            study.tell(proposal, known[key].objective)
+            asked = [(proposal, space.chosen(proposal)) for proposal in (study.ask() for _ in range(crew.size))]
+            new = [key for key in dict.fromkeys(key for _, key in asked) if key not in known][: wanted - len(known)]
+            candidates = [_candidate(space, plan_of, *key) for key in new]
+            for key, trial in zip(new, crew.try_out(space.ground, candidates), strict=True):
+                known[key] = trial
+                yield trial
+            for proposal, key in asked:
+                if key in known:
+                    study.tell(proposal, known[key].objective)
             if len(known) == wanted:
                 return
     tuning.stopped = "exhausted"
+
+
+def _candidate(space: _Space, plan_of: PlanOf, kind: str | None, latent: int, window: Window | None) -> Candidate:
+    parameters = space.parameters(kind, latent, window)
+    plan = space.ground.plan(plan_of(parameters), window)
+    return Candidate(parameters, plan, None if window is None else window.steps)
 
 
 @contextmanager
@@ -240,10 +288,9 @@ def _study(seed: int, trials: int) -> Iterator[Any]:
         optuna.logging.set_verbosity(before)
 
 
-def _tried(ground: Ground, plan_of: PlanOf, parameters: dict[str, Any], window: Window | None) -> Trial:
+def tried(ground: Ground, candidate: Candidate) -> Trial:
     """A candidate's figures."""
-    plan = ground.plan(plan_of(parameters), window)
-    steps = None if window is None else window.steps
+    parameters, plan, steps = candidate.parameters, candidate.plan, candidate.window
     try:
         models = [_fitted(ground, plan, plan.training.seed + further) for further in (0, 1)]
     except TrainingError as fault:

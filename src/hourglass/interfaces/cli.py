@@ -8,9 +8,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-import signal
 import sys
-import threading
 import typing
 from collections.abc import Callable, Sequence
 from typing import Annotated, Any
@@ -28,22 +26,26 @@ from hourglass.interfaces.console import (
     fit_lines,
     inspect_lines,
     recipe_lines,
+    visible,
 )
+from hourglass.interfaces.service import settings
+from hourglass.interfaces.signals import INTERRUPTED, code_of
+from hourglass.interfaces.startup import leave_pandas_out
 from hourglass.interfaces.verbs import DONE, R, app, reader_gone, verb
 
 if typing.TYPE_CHECKING:
     from hourglass.interfaces.operations import Outcome
 
-BAD_DATA, FOUND, INTERRUPTED, TERMINATED = 3, 4, 130, 143
+BAD_DATA, FOUND = 3, 4
 
 
 @verb(options.Fit)
 def fit(request: options.Fit) -> int:
     """Fit an autoencoder to DATA, calibrate it, and save the model."""
-    from hourglass.interfaces import operations, pipelines
+    from hourglass.interfaces import pipelines, remote_fits
 
     with Console(request.quiet) as console:
-        outcome = operations.fit(request, console)
+        outcome = remote_fits.fit(request, console)
         for line in fit_lines(outcome.document):
             console.say(line)
         for line in pipelines.follow(request, outcome, console):
@@ -72,6 +74,8 @@ def detect(request: options.Detect) -> int:
     """Find the anomalies of DATA and say why they are some. Without a MODEL, one is fitted to DATA first."""
     if request.data == "-":
         return _tail(request)
+    if (code := _by_shards("detect", request)) is not None:
+        return code
     from hourglass.interfaces import operations
 
     with Console(request.quiet) as console:
@@ -136,24 +140,32 @@ def reconstruct(request: options.Reconstruct) -> int:
 @verb(options.Denoise)
 def denoise(request: options.Denoise) -> int:
     """Write DATA with their noise removed. Without a MODEL, one is fitted to the noisy DATA first."""
+    if (code := _by_shards("denoise", request)) is not None:
+        return code
     from hourglass.interfaces import denoising, pipes
 
-    with Console(request.quiet) as console:
-        if request.data == "-":
+    if request.data == "-":
+        with Console(request.quiet) as console:
             pipes.denoise_pipe(request, console)
-            return DONE
-        _check_stdout("denoise", request.json, request.output)
-        outcome = denoising.denoise(request, console)
-        _told(outcome, request, console)
-        for line in denoising.denoise_lines(outcome.document):
-            console.say(line)
-    return _ended(outcome, console) or (BAD_DATA if outcome.document.get("failed") else DONE)
+        return DONE
+    _check_stdout("denoise", request.json, request.output)
+    return _said(denoising.denoise, request, denoising.denoise_lines)
 
 
 def _convert(name: str, request: options.Convert | options.Decode) -> int:
+    if isinstance(request, options.Large) and (code := _by_shards(name, request)) is not None:
+        return code
     from hourglass.interfaces import operations
 
     return _values(getattr(operations, name), request)
+
+
+def _by_shards(name: str, request: Any) -> int | None:
+    """Put the tables of a folder or a glob through a model one by one; None where that is not what is asked for."""
+    from hourglass.interfaces import sharding
+
+    operation = sharding.operation(name, request)
+    return None if operation is None else _said(operation, request, sharding.score_lines)
 
 
 def _values(operation: Callable[..., Outcome], request: Any) -> int:
@@ -186,12 +198,7 @@ def finetune(request: options.Finetune) -> int:
     """Teach MODEL the labels of DATA: a new layer on its codes, and its encoder below that."""
     from hourglass.interfaces import finetuning
 
-    with Console(request.quiet) as console:
-        outcome = finetuning.finetune(request, console)
-        _told(outcome, request, console)
-        for line in finetuning.finetune_lines(outcome.document):
-            console.say(line)
-    return _ended(outcome, console)
+    return _said(finetuning.finetune, request, finetuning.finetune_lines)
 
 
 @verb(options.Convert)
@@ -213,12 +220,7 @@ def compress(request: options.Compress) -> int:
     """Write DATA as a small file of codes, rounded and entropy-coded, that MODEL turns back."""
     from hourglass.interfaces import compressing
 
-    with Console(request.quiet) as console:
-        outcome = compressing.compress(request, console)
-        _told(outcome, request, console)
-        for line in compressing.compress_lines(outcome.document):
-            console.say(line)
-    return DONE
+    return _said(compressing.compress, request, compressing.compress_lines)
 
 
 @verb(options.Decompress)
@@ -227,6 +229,14 @@ def decompress(request: options.Decompress) -> int:
     from hourglass.interfaces import compressing
 
     return _values(compressing.decompress, request)
+
+
+@verb(options.Export)
+def export(request: options.Export) -> int:
+    """Write MODEL as a file that other runtimes score raw numbers with: ONNX, or torch.export."""
+    from hourglass.interfaces.exporting import export as exporting
+
+    return _said(exporting.export, request, exporting.export_lines)
 
 
 @verb(options.Inspect)
@@ -243,8 +253,20 @@ def _shown(operation: Callable[..., Outcome], request: R, lines: Callable[[dict[
         if request.json:
             _print_json(outcome.document)
         else:
-            print("\n".join(lines(outcome.document)))
+            print(visible("\n".join(lines(outcome.document))))
     return DONE
+
+
+def _said(operation: Callable[..., Outcome], request: Any, lines: Callable[[dict[str, Any]], list[str]]) -> int:
+    """Run an operation that writes a file, and say what is in it."""
+    with Console(request.quiet) as console:
+        outcome = operation(request, console)
+        _told(outcome, request, console)
+        for line in lines(outcome.document):
+            console.say(line)
+    failed, found = (outcome.document.get(fact) for fact in ("failed", "anomaly_count"))
+    odd = FOUND if found and request.fail_on_anomaly else DONE
+    return _ended(outcome, console) or (BAD_DATA if failed else odd)
 
 
 @verb(options.Recipes)
@@ -265,6 +287,17 @@ def recipes(request: options.Recipes) -> int:
         print(json.dumps([{key: each[key] for key in keys} for each in shown]))
     else:
         print("\n".join(recipe_lines(shown)))
+    return DONE
+
+
+@verb(settings.Serve)
+def serve(request: settings.Serve) -> int:
+    """Answer over HTTP what the other verbs answer over files, by each MODEL; fit models to uploads."""
+    settings.check_installed()
+    from hourglass.interfaces.service import server
+
+    with Console(request.quiet) as console:
+        server.serve(request, console)
     return DONE
 
 
@@ -344,42 +377,20 @@ _CLICK_USAGE = typer.BadParameter.__mro__[1]
 """What the command line's library raises for words it cannot read; it gives the class no public name of its own."""
 
 
-def _terminate(number: int, frame: object) -> None:
-    raise SystemExit(TERMINATED)
-
-
 _LIGHT = {"--help", "-h", "--version", "recipes"}
 """Words with which nothing heavy is imported."""
 
 
-class _NoPandas:
-    """Says that pandas is not installed, for as long as it stands on `sys.meta_path`."""
-
-    def find_spec(self, name: str, path: object = None, target: object = None) -> None:
-        if name == "pandas":
-            raise ModuleNotFoundError("pandas is left out", name=name)
-
-
-def _leave_pandas_out() -> None:
-    """Keep Arrow from importing pandas, as it does unasked with the first array that it makes: .4 s of every verb.
-
-    It looks for pandas once. Whoever imports pandas later gets it, and Arrow then reads its frames all the same.
-    """
-    refusal = _NoPandas()
-    sys.meta_path.insert(0, refusal)
-    import pyarrow
-
-    pyarrow.array([0])
-    sys.meta_path.remove(refusal)
+def _command() -> int:
+    """Run the words of this process's command line."""
+    if sys.argv[1:] and not _LIGHT & set(sys.argv):
+        leave_pandas_out()
+    return run(sys.argv[1:])
 
 
 def main() -> None:
     """The entry point of `hourglass`."""
-    if threading.current_thread() is threading.main_thread():
-        signal.signal(signal.SIGTERM, _terminate)
-    if sys.argv[1:] and not _LIGHT & set(sys.argv):
-        _leave_pandas_out()
-    code = run(sys.argv[1:])
+    code = code_of(_command)
     for stream in (sys.stdout, sys.stderr):
         with contextlib.suppress(OSError):  # a reader that has gone
             stream.flush()

@@ -20,6 +20,7 @@ _MOST_SYMBOLS = 4096
 _MOST_SHIFT = 20
 _MOST_VARINT = 9
 _DAMAGED = "the coded numbers are damaged"
+_AGAIN = "compress the data again, or take the file from a copy"
 
 
 def encode_codes(codes: np.ndarray, step: float | np.ndarray) -> bytes:
@@ -29,7 +30,7 @@ def encode_codes(codes: np.ndarray, step: float | np.ndarray) -> bytes:
     """
     steps = np.broadcast_to(np.asarray(step, dtype=np.float64), codes.shape[1:])
     if not (np.isfinite(steps) & (steps > 0)).all():
-        raise UsageError(f"got the step {step}, wanted one above 0", where="encode_codes")
+        raise UsageError(f"got the step {step}, wanted one above 0", where="encode_codes", how="such as 0.1")
     stored = steps[:1] if len(set(steps.tolist())) == 1 else steps
     head = number_bytes([len(stored)]) + stored.astype("<f8").tobytes()
     return head + encode_symbols(to_whole(codes.astype(np.float64) / steps))
@@ -42,7 +43,7 @@ def decode_codes(content: bytes, where: str = "the codes") -> np.ndarray:
     steps = np.frombuffer(reader.take(8 * count), dtype="<f8")
     whole = decode_symbols(reader.rest(), where)
     if len(steps) not in (1, whole.shape[1]):
-        raise UnreadableError(_DAMAGED, where=where)
+        raise UnreadableError(_DAMAGED, where=where, how=_AGAIN)
     return np.asarray(whole * steps)
 
 
@@ -96,12 +97,12 @@ def decode_symbols(content: bytes, where: str = "the coded numbers") -> np.ndarr
     reader = Reader(content, where)
     count, width = reader.numbers(2)
     if width > len(content):
-        raise UnreadableError(_DAMAGED, where=where)
+        raise UnreadableError(_DAMAGED, where=where, how=_AGAIN)
     check_size(8 * count * width, len(content), where)
     columns = [_column(reader) for _ in range(width)]
     words = reader.rest()
     if len(words) % 4:
-        raise UnreadableError(_DAMAGED, where=where)
+        raise UnreadableError(_DAMAGED, where=where, how=_AGAIN)
     decoder = stream.queue.RangeDecoder(np.frombuffer(words, dtype="<u4").astype(np.uint32))
     numbers = np.empty((count, width), dtype=np.int64)
     counts = [np.zeros(column.size, dtype=np.int64) for column in columns]
@@ -125,7 +126,7 @@ def _decoded(stream: Any, decoder: Any, column: _Column, seen: np.ndarray, count
 def _column(reader: Reader) -> _Column:
     low, size, shift = reader.numbers(3)
     if not 1 <= size <= _MOST_SYMBOLS or shift > _MOST_SHIFT:
-        raise UnreadableError(_DAMAGED, where=reader.where)
+        raise UnreadableError(_DAMAGED, where=reader.where, how=_AGAIN)
     return _Column(-(low + 1) // 2 if low % 2 else low // 2, size, shift)
 
 
@@ -177,12 +178,12 @@ class Reader:
             number |= (byte & 127) << (7 * place)
             if byte < 128:
                 return number
-        raise UnreadableError(_DAMAGED, where=self.where)
+        raise UnreadableError(_DAMAGED, where=self.where, how=_AGAIN)
 
     def take(self, count: int) -> bytes:
         """The next so many bytes."""
         if count > len(self._content) - self._place:
-            raise UnreadableError("is cut short", where=self.where)
+            raise UnreadableError("is cut short", where=self.where, how=_AGAIN)
         self._place += count
         return self._content[self._place - count : self._place]
 

@@ -35,7 +35,7 @@ class Console:
         """One line of talk."""
         self._close()
         if not self.quiet:
-            print(line, file=sys.stderr)
+            print(visible(line), file=sys.stderr)
 
     def note(self, notice: str) -> None:
         """Something that was decided, or accepted although odd; said once."""
@@ -94,8 +94,8 @@ def complain(error: BaseException, debug: bool = False) -> None:
     """One block on stderr: what went wrong, where, and how to mend it."""
     if debug:
         traceback.print_exception(error)
-    if isinstance(error, HourglassError):
-        return _print_error(str(error))
+    if isinstance(error, HourglassError):  # a line break in the name of a file is none in the message
+        return _print_error(str(HourglassError(error.what, where=error.where.replace("\n", "\\n"), how=error.how)))
     fault = f"{type(error).__name__}: {error}".splitlines()[0]
     how = "report it with the command and what the data look like" if debug else "--debug shows where"
     _print_error(f"{fault}\nhint: this is a fault of Hourglass; {how}")
@@ -108,7 +108,22 @@ def complain_of_usage(message: str, command: str) -> None:
 
 def _print_error(text: str) -> None:
     plain = not sys.stderr.isatty() or "NO_COLOR" in os.environ or os.environ.get("TERM") == "dumb"
-    print(("error: " if plain else "\033[1;31merror:\033[0m ") + text, file=sys.stderr)
+    print(("error: " if plain else "\033[1;31merror:\033[0m ") + visible(text), file=sys.stderr)
+
+
+_TURNS = (0x061C, 0x200E, 0x200F, *range(0x202A, 0x202F), *range(0x2066, 0x206A))
+"""Marks that turn the direction of text."""
+_ORDERS = {code: f"\\x{code:02x}" for code in (*range(32), *range(127, 160)) if code != ord("\n")}
+_ORDERS |= {code: f"\\u{code:04x}" for code in _TURNS}
+
+
+def visible(words: str) -> str:
+    r"""Words with what would give a terminal orders, or turn the words around, spelled out.
+
+    >>> print(visible("abc\x1b[2J \u202eexe"))
+    abc\x1b[2J \u202eexe
+    """
+    return words.translate(_ORDERS)
 
 
 def fit_lines(document: dict[str, Any]) -> list[str]:

@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 
 from hourglass.data.limits import MOST_BYTES, check_size
+from hourglass.data.opening import RIGHTS
 from hourglass.errors import DataError, UnreadableError
 from hourglass.interfaces.coding import Reader, number_bytes
 
@@ -67,7 +68,7 @@ def read_container(path: str) -> Container:
         check_size(file.stat().st_size, MOST_BYTES, path)
         return Container.from_bytes(file.read_bytes(), path)
     except OSError as error:
-        raise DataError(f"cannot be read: {error.strerror or error}", where=path) from error
+        raise DataError(f"cannot be read: {error.strerror or error}", where=path, how=RIGHTS) from error
 
 
 def array_bytes(values: np.ndarray) -> bytes:

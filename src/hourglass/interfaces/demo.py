@@ -54,7 +54,8 @@ def hourly_temperatures() -> Frame:
         raise missing_extra("demo", "vega_datasets", "the demo") from error
     frame = from_object(data.seattle_temps())
     if not isinstance(frame, Frame):
-        raise DataError("got an array, wanted a table of times and temperatures", where="vega_datasets seattle_temps")
+        what, how = "got an array, wanted a table of times and temperatures", "pip install -U vega_datasets"
+        raise DataError(what, where="vega_datasets seattle_temps", how=how)
     return frame
 
 

@@ -85,12 +85,16 @@ def _taught(request: Denoise, data: Data, listener: Listener) -> tuple[FittedMod
 
 
 def _told(request: Denoise, model: FittedModel, document: dict[str, Any], said: list[str]) -> Outcome:
-    notices = [*said, *document["notices"]]
-    if request.model and model.experiment.corruption.name == "none" and not model.card.get("pairs"):
-        words = "the model was not trained to remove noise, so this is its plain reconstruction"
-        notices.append(f"{words}; fit with --kind denoising")
+    notices = [*said, *document["notices"], *(untrained(model) if request.model else [])]
     document = document | {"notices": unique_notices(notices)}
     return Outcome(document, model, not request.model and interrupted(model))
+
+
+def untrained(model: FittedModel) -> list[str]:
+    """What is to be said of a model that nobody taught to remove noise."""
+    if model.experiment.corruption.name != "none" or model.card.get("pairs"):
+        return []
+    return ["the model was not trained to remove noise, so this is its plain reconstruction; fit with --kind denoising"]
 
 
 def denoise_lines(document: dict[str, Any]) -> list[str]:

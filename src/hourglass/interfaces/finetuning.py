@@ -98,7 +98,8 @@ def labels_of(column: pa.ChunkedArray, task: str, name: str) -> tuple[np.ndarray
             raise DataError("got a label that is not finite", where=f"column {name!r}", how="mend or remove the row")
         return quantities, Quantities.of(quantities)
     if not (is_number or number.is_boolean(kind) or _is_text(kind)):
-        raise DataError(f"column {name!r} holds {kind}, wanted words, flags or whole numbers", where="--label")
+        what = f"column {name!r} holds {kind}, wanted words, flags or whole numbers"
+        raise DataError(what, where="--label", how="name another column, or write its labels as words")
     if _is_float(kind) and pc.all(pc.equal(column, pc.floor(column))).as_py():
         column = column.cast(pa.int64())  # a column of whole numbers with gaps is read as floats
     labels = np.array(column.cast(pa.string()).to_pylist() if _is_text(kind) else column.to_pylist())

@@ -40,7 +40,8 @@ def generate(request: Generate, listener: Listener | None = None) -> Outcome:
     _check(request)
     listener = listener or Nobody()
     model = _model(request, listener)
-    made = _made(request, model)
+    between = None if request.interpolate is None else _read(request.interpolate, Nobody())
+    made = make(request, model, between)
     shape = shape_of(_written(made, model, request.output))
     document: dict[str, Any] = {"model": request.model, "output": request.output, "shape": shape}
     document |= {"prior": model.experiment.prior.as_json(), "seed": request.seed or 0}
@@ -82,10 +83,11 @@ def _words(model: FittedModel) -> str:
     return "a normal distribution with the mean and covariance of the training codes; --prior mixture may be closer"
 
 
-def _made(request: Generate, model: FittedModel) -> Made:
-    if request.interpolate is not None:
+def make(request: Generate, model: FittedModel, between: Data | None = None) -> Made:
+    """The new samples that are asked for; with data, ways `between` one of their samples and the next."""
+    if between is not None:
         steps = request.steps or _STEPS
-        return Made(model.interpolate(_read(request.interpolate, Nobody()), steps), steps)
+        return Made(model.interpolate(between, steps), steps)
     if request.plane is not None:
         return Made(model.latent_plane(request.plane), request.plane)
     number = _NUMBER if request.number is None else request.number

@@ -9,7 +9,7 @@ import numpy as np
 
 from hourglass import recipes
 from hourglass.core.fitted import DETECTOR, FittedModel
-from hourglass.core.fitting import fit_model
+from hourglass.core.fitting import Keep, fit_model
 from hourglass.core.kinds import Experiment
 from hourglass.data.files import find_time_column
 from hourglass.data.formats import Data
@@ -50,17 +50,20 @@ class Nobody:
     def progress(self, what: str, done: int, total: int) -> None: ...
 
 
-def learn(request: Learning, data: Data, listener: Listener) -> tuple[FittedModel, Data]:
+def learn(request: Learning, data: Data, listener: Listener, keep: Keep | None = None) -> tuple[FittedModel, Data]:
     """A detector fitted to `data` as the request says, and the rows it learned from; its card remembers the label.
 
-    What `AnomalyDetector.fit` does, without importing scikit-learn, which takes as long as a small fit.
+    What `AnomalyDetector.fit` does, without importing scikit-learn, which takes as long as a small fit. `keep` as for
+    `fit_model`.
     """
     request, plan, train = material(request, data, listener)
     taught = lesson(request, plan, train)
     for notice in taught.notices:
         listener.note(notice)
     folds = plan.modality != "audio" and not taught.for_denoising  # each is a whole fit
-    model = fit_model(taught.data, plan, seen=taught.seen, noise=taught.noise, calibrate=folds, report=listener.epoch)
+    model = fit_model(
+        taught.data, plan, seen=taught.seen, noise=taught.noise, calibrate=folds, report=listener.epoch, keep=keep
+    )
     model.history.notices[:0] = taught.notices
     model.card["task"] = DETECTOR
     if request.label:
@@ -135,6 +138,7 @@ def _series_because(request: Learning, data: Frame | np.ndarray) -> str:
 def planned(request: Learning, modality: str) -> Experiment:
     """The experiment that the options ask for."""
     parameters = {name: getattr(request, name) for name in _PARAMETERS}
+    parameters["contaminated"] = request.contaminated or None
     parameters |= {option: getattr(request, option) for option in _FORMAT_WORDS.get(modality, ())}
     chosen = plan_with(modality, parameters, dict(_assignment(text) for text in request.set))
     asked = {"false_alarm_rate": request.false_alarm_rate, "threshold": request.threshold}

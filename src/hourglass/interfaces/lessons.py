@@ -10,7 +10,9 @@ from dataclasses import dataclass
 
 import numpy as np
 import pyarrow as pa
+import torch
 
+from hourglass.core.corruptions import noise_deviation
 from hourglass.core.kinds import Experiment
 from hourglass.data.clearing import cleared
 from hourglass.data.excerpts import excerpts
@@ -31,6 +33,9 @@ _MADE_SECONDS = 30
 _TILE = 64
 _OF_PAIRS = {"audio": "mask", "image": "u-net", "series": "u-net", "table": "deep"}
 _BLIND = {"image": "recorrupted", "series": "noise2void"}
+_BLIND_TO_SPECKS = "noise2void"
+_LOOKED_AT = 200
+"""Pictures that are looked at to tell which noise they have."""
 _MIXING = "noise"
 """The corruption that adds noise."""
 
@@ -52,10 +57,13 @@ class Lesson:
 def fitting(request: Learning, modality: str, data: Data) -> Learning:
     """The request with the kind that fits what there is to learn from, where none is asked for.
 
-    Pairs need no corruption beside their own; noisy data alone are denoised by what is not noise in them.
+    Pairs need no corruption beside their own; noisy data alone are denoised by what is not noise in them; a table that
+    is searched for anomalies is learned from as one that holds some.
     """
     if request.kind or request.recipe:
         return request
+    if isinstance(request, Detect) and modality == "table" and request.normal is None:
+        return request.replace(contaminated=True)
     if isinstance(request, Fit) and request.clean:
         return request.replace(kind=_OF_PAIRS[modality], set=("corruption=none", *request.set))
     if not isinstance(request, Denoise) or modality == "audio":
@@ -66,7 +74,16 @@ def fitting(request: Learning, modality: str, data: Data) -> Learning:
     large = isinstance(data, Pictures) and min(min(each.shape[:2]) for each in data.arrays) > _TILE
     if large and request.size is None and request.tile is None:
         request = request.replace(tile=_TILE, set=(f"format.overlap={_TILE // 4}", *request.set))
-    return request.replace(kind=_BLIND[modality])
+    return request.replace(kind=_BLIND_TO_SPECKS if _has_specks(data) else _BLIND[modality])
+
+
+def _has_specks(data: Data) -> bool:
+    """Whether pictures have no noise but single wrong pixels: most of their neighbours are alike to the last digit."""
+    if not isinstance(data, Pictures):
+        return False
+    looked_at = (np.atleast_3d(data.arrays[place]) for place in range(min(len(data), _LOOKED_AT)))
+    maps = (torch.from_numpy(np.moveaxis(each, -1, 0)[None].astype(np.float32)) for each in looked_at)
+    return not np.quantile([float(noise_deviation(each)) for each in maps], 0.25)
 
 
 def lesson(request: Learning, plan: Experiment, data: Data) -> Lesson:
@@ -88,7 +105,8 @@ def _mixed(words: Sequence[str], plan: Experiment, data: Data) -> Lesson:
         raise UsageError(what, where="--noise", how=f"add --set corruption={_MIXING}, or leave the noise out")
     if not isinstance(data, Recordings):
         if len(words) > 1:
-            raise UsageError(f"got {len(words)} times noise, wanted one file or folder", where="--noise")
+            what = f"got {len(words)} times noise, wanted one file or folder"
+            raise UsageError(what, where="--noise", how="put them into one; only sound takes several")
         return Lesson(data, noise=read(words[0]))
     noise = _joined([_noise(word, data, plan.training.seed) for word in _words(words)])
     calls, notices = cleared(excerpts(data))

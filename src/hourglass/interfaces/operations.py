@@ -6,6 +6,7 @@ Only judging a model, and drawing its report, need scikit-learn: they import it 
 from __future__ import annotations
 
 import dataclasses
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,6 +15,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
+from hourglass.core.anomaly_likelihood import by_likelihood
 from hourglass.core.checkpoints import load_model, save_model
 from hourglass.core.fitted import Detection, FittedModel
 from hourglass.core.fitting import versions
@@ -30,7 +32,9 @@ from hourglass.errors import DataError, UsageError
 from hourglass.interfaces.describing import describe, fit_notices
 from hourglass.interfaces.gallery import check_maps, write_maps
 from hourglass.interfaces.labels import anomaly_labels, normal_rows, only
+from hourglass.interfaces.large_fits import learn_stream, too_large
 from hourglass.interfaces.learning import Listener, Nobody, learn
+from hourglass.interfaces.memory import bytes_of, peak_memory
 from hourglass.interfaces.options import (
     Convert,
     Decode,
@@ -45,6 +49,7 @@ from hourglass.interfaces.options import (
 from hourglass.interfaces.outputs import HTML, MODEL, SCORES, VALUES, check_place, in_order_of, read_codes, write_values
 from hourglass.interfaces.pictures import check_is_file, for_place, shape_of
 from hourglass.interfaces.results import Findings, findings
+from hourglass.interfaces.resuming import resuming
 
 _FEW_PIXELS = 64
 """Numbers in a picture up to which its flag is explained unasked."""
@@ -66,14 +71,23 @@ def fit(request: Fit, listener: Listener | None = None) -> Outcome:
     """Fit an autoencoder to a file, calibrate it as a detector, and save it."""
     check_place(request.output, MODEL, "--output", request.data)
     check_place(request.report, HTML, "--report", request.data)
-    data = _read(request.data, listener, request.skip_bad)
-    model, train = learn(request, data, listener or Nobody())
-    path = save_model(model, request.output)
-    if request.report:
+    listener = listener or Nobody()
+    large = too_large(request)
+    with resuming(request.output, request.resume, listener) as training:
+        if large is not None:
+            data, model = None, learn_stream(request, large, listener, training.keep)
+        else:
+            data = _read(request.data, listener, request.skip_bad)
+            model, train = learn(request, data, listener, training.keep)
+        path = save_model(model, request.output)
+        left = training.ended(interrupted(model))
+    if data is not None and request.report:
         found = model.detect(data, own=train is data)
         _report(request.report, model, data, found, request.data, train)
-    document = {"model": str(path), "output": str(path), "report": request.report, **describe(model)}
-    document["notices"] = unique_notices([*read_notices(data), *document["notices"]])
+    document = {"model": str(path), "output": str(path), "report": request.report, "resume": left, **describe(model)}
+    if request.memory or large is not None:
+        document["memory"] = {"bound": bytes_of(request.memory), "peak": peak_memory()}
+    document["notices"] = unique_notices([*(read_notices(data) if data is not None else []), *document["notices"]])
     return Outcome(document, model, interrupted(model))
 
 
@@ -94,7 +108,7 @@ def detect(request: Detect, listener: Listener | None = None) -> Outcome:
         path = str(save_model(model, request.save)) if request.save else None
         of_fit = fit_notices(model)
     check_maps(request.map, model)
-    found = _find(model, data, request, train)
+    found = find(model, data, request, train)
     write_maps(request.map, found, request.reasons == "all", request.data)
     outcome = _detected(request, model, found, path, read_notices(data), of_fit)
     if request.report:
@@ -121,7 +135,7 @@ def _detected(
 
 def _scan(model: FittedModel, request: Detect) -> Findings | None:
     """The findings in a table so large that it is better read block by block; None where it must be read as a whole."""
-    whole = request.reasons == "all" or request.report or request.map  # these ask for every row again
+    whole = request.reasons == "all" or request.report or request.map or request.anomaly_likelihood  # ask for every row
     blocks = read_blocks(request.data) if isinstance(model.format, TableFormat) and not whole else None
     if blocks is None:
         return None
@@ -133,11 +147,14 @@ def _scan(model: FittedModel, request: Detect) -> Findings | None:
     return findings(model, detection, request.reasons, request.false_alarm_rate, request.false_discovery_rate)
 
 
-def _find(model: FittedModel, data: Data, request: Detect, train: Data | None) -> Findings:
+def find(model: FittedModel, data: Data, request: Detect, train: Data | None = None) -> Findings:
+    """The findings in data that are read already; `train` are those that the model was fitted on."""
     many = isinstance(model.format, ImageFormat | AudioFormat) and model.format.layout.size > _FEW_PIXELS
     reasons = "none" if many and request.reasons == "flagged" else request.reasons  # a pixel explains nothing
     rate, share = request.false_alarm_rate, request.false_discovery_rate
     detection = model.detect(data, rate, request.threshold, reasons, train is data, share)
+    if request.anomaly_likelihood:
+        detection = by_likelihood(model, detection, rate, request.threshold)
     return findings(model, detection, reasons, rate, share)
 
 
@@ -145,11 +162,14 @@ def encode(request: Convert, listener: Listener | None = None) -> Outcome:
     """Write the code of each sample: `latent0`, `latent1`, ..., in a table with the window's name before them."""
     model, data = _loaded(request, listener)
     codes = model.encode(data)
+    write_values(codes if _as_array(request.output) else codes_table(model, data, codes), request.output)
+    return _converted(model, request, data, list(codes.shape), model.format.pack(data).notices)
+
+
+def codes_table(model: FittedModel, data: Data, codes: np.ndarray) -> pa.Table:
+    """The codes of `data` in columns `latent0`, `latent1`, ..., what samples are called before them."""
     names = [f"latent{place}" for place in range(codes.shape[1])]
-    table = pa.table({**_sample_names(model, data), **dict(zip(names, np.ascontiguousarray(codes.T), strict=True))})
-    as_array = request.output is not None and Path(request.output).suffix.lower() in (".npy", ".npz")
-    write_values(codes if as_array else table, request.output)
-    return _converted(model, request, data, list(codes.shape))
+    return pa.table({**_sample_names(model, data), **dict(zip(names, np.ascontiguousarray(codes.T), strict=True))})
 
 
 def decode(request: Decode, listener: Listener | None = None) -> Outcome:
@@ -194,6 +214,13 @@ def reconstructed(
 def predict(request: Convert, listener: Listener | None = None) -> Outcome:
     """Write the label that a taught model gives each sample, and the probability of each class."""
     model, data = _loaded(request, listener)
+    table, names = predictions(model, data)
+    write_values(table, request.output)
+    return _converted(model, request, data, [table.num_rows, len(names)], model.format.pack(data).notices)
+
+
+def predictions(model: FittedModel, data: Data) -> tuple[pa.Table, list[str]]:
+    """The label of each sample and the probability of each class after what samples are called; and their columns."""
     found = model.predict(data)
     columns = [found] if found.ndim == 1 else list(found.T)
     names = ["prediction"] if found.ndim == 1 else [f"prediction{place}" for place in range(len(columns))]
@@ -201,8 +228,7 @@ def predict(request: Convert, listener: Listener | None = None) -> Outcome:
         names += [f"probability_{label}" for label in model.head.meaning.labels.tolist()]
         columns += list(model.probabilities(data).T)
     samples: dict[str, Any] = {**_sample_names(model, data)} or {"row": np.arange(len(found))}
-    write_values(pa.table(samples | dict(zip(names, columns, strict=True))), request.output)
-    return _converted(model, request, data, [len(found), len(names)])
+    return pa.table(samples | dict(zip(names, columns, strict=True))), names
 
 
 def evaluate(request: Evaluate, listener: Listener | None = None) -> Outcome:
@@ -233,7 +259,7 @@ def inspect(request: Inspect, listener: Listener | None = None) -> Outcome:
 
 def model_path(path: str) -> str:
     """The model's file: as given, or with the suffix that saving adds."""
-    return path if Path(path).exists() or Path(path).suffix else f"{path}.safetensors"
+    return path if os.path.exists(path) or Path(path).suffix else f"{path}.safetensors"
 
 
 def _read(path: str, listener: Listener | None, skip_bad: bool = False) -> Data:

@@ -44,6 +44,18 @@ class Request(Settings):
 
 
 @dataclass(frozen=True, kw_only=True)
+class Large(Request):
+    """What verbs take that go through tables of any size."""
+
+    memory: str | None = option(
+        None, "tables in a folder, glob or large file: memory to use beyond the program's own (default: 1GB)"
+    )
+    on: str | None = option(
+        None, "tables in a folder or glob: where to work: ray, or ray://HOST:10001 (default: in this process)"
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
 class Labelled(Request):
     """Which rows are normal."""
 
@@ -74,6 +86,9 @@ class Learning(Labelled):
     epochs: int | None = option(None, **said(Training, "epochs"))
     batch_size: int | None = option(None, **said(Training, "batch_size"))
     learning_rate: float | None = option(None, **said(Training, "learning_rate"))
+    contaminated: bool = option(
+        False, "expect anomalies among the rows to learn from, as `detect` does of a table: the oddest do not train"
+    )
     seed: int | None = option(None, **said(Training, "seed"))
     device: str | None = option(None, **said(Training, "device"))
     prior: str | None = option(
@@ -87,7 +102,7 @@ class Learning(Labelled):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Fit(Learning):
+class Fit(Learning, Large):
     """`hourglass fit`."""
 
     arguments = ("data",)
@@ -100,6 +115,7 @@ class Fit(Learning):
     )
     clean: str | None = option(None, "the clean twins of noisy DATA: a folder of the same names, or as many rows")
     output: str = option(REQUIRED, "file to write the model to; .safetensors is added where it has no suffix")
+    resume: bool = option(False, "go on with the training of this model that was cut off, by the same command")
     report: str | None = option(None, "write a report to this HTML file")
 
 
@@ -114,10 +130,11 @@ class Tune(Learning):
     trials: int | None = option(None, **said(Search, "trials"))
     timeout: float | None = option(None, **said(Search, "timeout"))
     kinds: tuple[str, ...] | None = option(None, **said(Search, "kinds"))
+    on: str | None = option(None, "where to try candidates: ray, or ray://HOST:10001 (default: in this process)")
 
 
 @dataclass(frozen=True, kw_only=True)
-class Detect(Learning):
+class Detect(Learning, Large):
     """`hourglass detect`."""
 
     arguments = ("model", "data")
@@ -136,11 +153,14 @@ class Detect(Learning):
         None, "instead of a false-alarm rate: share of the flagged rows that may be normal", low=0, high=1
     )
     adapt: bool = option(False, "on stdin: follow a slow drift of the scores, so that it is no flood of alarms")
+    anomaly_likelihood: bool = option(
+        False, "series: judge the mean of the last 10 scores by the last 8,000, so that what is usual in it may change"
+    )
     fail_on_anomaly: bool = option(False, "exit with code 4 if an anomaly is found")
 
 
 @dataclass(frozen=True, kw_only=True)
-class Denoise(Learning):
+class Denoise(Learning, Large):
     """`hourglass denoise`."""
 
     arguments = ("model", "data")
@@ -168,14 +188,17 @@ def check_rates(request: Detect) -> None:
     if request.adapt:
         how = "give rows as they come: tail -f DATA | hourglass detect MODEL - --adapt"
         raise UsageError("a drift is followed from row to row, in a stream of them", where="--adapt", how=how)
+    if request.anomaly_likelihood and request.report:
+        what = "a report draws the scores of windows, and likelihoods are of rows"
+        raise UsageError(what, where="--anomaly-likelihood", how="leave --report out")
     share = request.false_discovery_rate
     if share is None:
         return
     where, how = "--false-discovery-rate", "0.1 lets 1 flag in 10 be a false alarm"
     if not 0 < share < 1:
         raise UsageError(f"got {share:g}, wanted a share above 0 and below 1", where=where, how=how)
-    if request.false_alarm_rate is not None or request.threshold is not None:
-        how = "leave --false-alarm-rate and --threshold out"
+    if request.false_alarm_rate is not None or request.threshold is not None or request.anomaly_likelihood:
+        how = "leave --false-alarm-rate, --threshold and --anomaly-likelihood out"
         raise UsageError("it sets the threshold by itself", where=where, how=how)
 
 
@@ -200,14 +223,14 @@ class Convert(Request):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Reconstruct(Convert):
+class Reconstruct(Convert, Large):
     """`hourglass reconstruct`."""
 
     fill_missing: bool = option(False, "change missing cells of a table only, and write all its columns")
 
 
 @dataclass(frozen=True, kw_only=True)
-class Encode(Convert):
+class Encode(Convert, Large):
     """`hourglass encode`."""
 
     plot: str | None = option(None, "draw the map of the codes in this HTML file; codes are then written with -o only")
@@ -334,6 +357,18 @@ class Decompress(Request):
     model: str = option(REQUIRED, "the model that it was compressed with")
     output: str | None = option(None, "file to write: .npy, .npz, .csv or .parquet (default: CSV on stdout)")
     device: str | None = option(None, **said(Training, "device"))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Export(Request):
+    """`hourglass export`."""
+
+    arguments = ("model",)
+
+    model: str = option(REQUIRED, "fitted model")
+    output: str = option(REQUIRED, "file to write: .onnx for any runtime of ONNX, .pt2 for PyTorch's own")
+    false_alarm_rate: float | None = option(None, **said(Detection, "false_alarm_rate"))
+    threshold: str | None = option(None, **said(Detection, "threshold"))
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -35,14 +35,14 @@ def check_place(path: str | None, suffixes: Sequence[str], option: str, *inputs:
         known = ", ".join(suffix or "no suffix" for suffix in suffixes)
         what = f"got {path!r}, wanted a name that ends in {known}"
         raise UsageError(what, where=option, how="the suffix sets the format")
-    if not place.parent.is_dir():
-        how = f"make the folder {place.parent} first"
+    if not os.path.isdir(place.parent):  # unlike a Path's, never an error of its own
+        how = f"make the folder {place.parent} first, or see whether you may enter it"
         raise DataError("cannot be written: its folder does not exist", where=path, how=how)
     if place.suffix == "" and suffixes is VALUES:
         check_folder(place)
-    elif place.is_dir():
+    elif os.path.isdir(place):
         raise DataError("cannot be written: it is a folder", where=path, how="give the name of a file in it")
-    if place.exists() and any(os.path.exists(each) and os.path.samefile(path, each) for each in inputs if each):
+    if os.path.exists(place) and any(os.path.exists(each) and os.path.samefile(path, each) for each in inputs if each):
         raise UsageError(f"{path!r} is read too, and would be replaced", where=option, how="write to another file")
 
 
@@ -120,7 +120,8 @@ def read_codes(data: Data, size: int) -> np.ndarray:
     if not isinstance(data, Frame):
         words = {Pictures: "pictures", Recordings: "recordings"}.get(type(data))
         words = words or f"an array of shape {getattr(data, 'shape', ())}"
-        raise SchemaError(f"got {words}, wanted codes of shape (rows, {size})")
+        how = "give a file that `hourglass encode` wrote"
+        raise SchemaError(f"got {words}, wanted codes of shape (rows, {size})", where="decode", how=how)
     named = [f"latent{place}" for place in range(size)]
     names = named if set(named) <= set(data.table.column_names) else data.table.column_names
     columns = [data.table.column(name) for name in names]

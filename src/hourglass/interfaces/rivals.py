@@ -23,6 +23,11 @@ Quality = dict[str, dict[str, float | None]]
 
 def rivals_part(subject: Subject) -> Part:
     """The methods side by side, under a sentence that tells when the simpler one does as well."""
+    return Part("Beside simpler methods", rivals(subject))
+
+
+def rivals(subject: Subject) -> tuple[Text, Table]:
+    """The sentence, and the methods side by side."""
     model, samples = subject.model, subject.packed.samples
     baselines = fit_baselines(model, subject.packed if subject.train is None else model.format.pack(subject.train))
     errors = {OWN: reconstruction_error(model, samples), PCA: baselines.reconstruction_error(samples)}
@@ -31,7 +36,7 @@ def rivals_part(subject: Subject) -> Part:
     auroc = {name: value for name, each in quality.items() if (value := each["auroc"]) is not None}
     verdict = by_labels(auroc) if auroc else by_errors(errors, rank_correlation(subject.score, scores[PCA]))
     table = _table(subject, scores, errors, quality, baselines.components)
-    return Part("Beside simpler methods", [Text(verdict), table])
+    return Text(verdict), table
 
 
 def _quality(subject: Subject, baselines: Baselines) -> Quality:

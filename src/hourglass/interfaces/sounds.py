@@ -121,7 +121,7 @@ def clean(model: FittedModel, files: SoundFiles, output: str, listener: Listener
         yield from ((name, partial(attempt, name=name)) for name in files.names)
         if not written:  # the list of files is complete only now
             what = f"none of its {counted(len(files.names), 'recording')} can be read; {cleaned.failed[0]}"
-            raise UnreadableError(what, where=files.folder)
+            raise UnreadableError(what, where=files.folder, how="see whether they are what their suffix says")
 
     replace_folder(output, jobs(), manifest)
     return cleaned

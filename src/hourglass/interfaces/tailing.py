@@ -16,6 +16,7 @@ import numpy as np
 from hourglass.core.checkpoints import load_model
 from hourglass.core.fitted import Reason
 from hourglass.core.watching import Verdicts, Watch
+from hourglass.data.formulas import neutralised_word
 from hourglass.data.lines import SOURCE, Block, Line, LineReader, Wanted
 from hourglass.errors import DataError, UnreadableError, UsageError
 from hourglass.interfaces.console import Console, complain
@@ -53,7 +54,7 @@ def detect_pipe(request: Detect, console: Console) -> Tail:
     _check(request)
     model = load_model(model_path(str(request.model)), request.device or "auto")
     wanted = Wanted.by(model.format)
-    watch = Watch(model, request.false_alarm_rate, request.threshold, request.adapt)
+    watch = Watch(model, request.false_alarm_rate, request.threshold, request.adapt, request.anomaly_likelihood)
     for notice in watch.notices:
         console.note(notice)
     teller = _Teller(watch, wanted.time is not None, request.json, request.reasons)
@@ -85,7 +86,8 @@ def _follow(tail: Tail, watch: Watch, wanted: Wanted, teller: _Teller) -> None:
         for start in range(0, len(rows), _TOGETHER):
             _judge(tail, rows[start : start + _TOGETHER], watch, reader, teller)
     if reader is None:
-        raise UnreadableError("got no line, wanted the names of the columns first", where=SOURCE)
+        how = "send the line of names, then a line for each row"
+        raise UnreadableError("got no line, wanted the names of the columns first", where=SOURCE, how=how)
 
 
 def _lines() -> Iterator[list[Line]]:
@@ -96,7 +98,8 @@ def _lines() -> Iterator[list[Line]]:
         *whole, kept = (kept + arrived).split(b"\n")
         if len(kept) > _LONGEST_LINE:
             what = f"the line is longer than {_LONGEST_LINE:,} bytes"
-            raise UnreadableError(what, where=f"{SOURCE}, line {number + len(whole) + 1}")
+            where = f"{SOURCE}, line {number + len(whole) + 1}"
+            raise UnreadableError(what, where=where, how="end each row with a line break")
         if whole:
             yield [(number + place, line.rstrip(b"\r")) for place, line in enumerate(whole, 1)]
         number += len(whole)
@@ -160,7 +163,7 @@ class _Teller:
         if self.timed:
             del facts["row"]
         facts["is_anomaly"] = str(facts["is_anomaly"]).lower()
-        words = "; ".join(map(with_share, reasons[:MOST_REASONS]))
+        words = neutralised_word("; ".join(map(with_share, reasons[:MOST_REASONS])))
         csv.writer(text, lineterminator="\n").writerow([*facts.values(), words])
 
 

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from typing import Any
 
 from hourglass.core.checkpoints import save_model
 from hourglass.core.kinds import Experiment
 from hourglass.data.files import read
 from hourglass.data.samples import unique_notices
+from hourglass.interfaces.cluster import crew
 from hourglass.interfaces.describing import describe
 from hourglass.interfaces.learning import Listener, Nobody, learn, material, planned
 from hourglass.interfaces.operations import Outcome, interrupted, read_notices
@@ -36,7 +38,8 @@ def tune(request: Tune, listener: Listener | None = None) -> Outcome:
         listener.progress("tuning", done, total)
 
     fixed = request.kind is not None or request.recipe is not None
-    found = tuning.search(train, plan_of, how, fixed_kind=fixed, progress=progress)
+    with crew(request.on) if request.on else nullcontext() as helpers:
+        found = tuning.search(train, plan_of, how, fixed_kind=fixed, progress=progress, crew=helpers)
     ended = _ended(found, how)
     listener.note(ended)
     model, _ = learn(request.replace(**found.best.parameters), data, listener)

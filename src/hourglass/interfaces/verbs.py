@@ -15,7 +15,7 @@ from typing import Annotated, Any, TypeVar
 
 import typer
 
-from hourglass.errors import UsageError
+from hourglass.errors import DataError, UsageError
 from hourglass.interfaces import options
 
 DONE = 0
@@ -37,7 +37,7 @@ def verb(request: type[R]) -> Callable[[Verb[R]], Verb[R]]:
     def register(function: Verb[R]) -> Verb[R]:
         def command(**words: Any) -> int:
             try:
-                return function(_request(request, words))
+                return _placed(function, _request(request, words))
             except BrokenPipeError:  # caught here, since the library would call it a failure
                 return reader_gone()
 
@@ -51,16 +51,27 @@ def verb(request: type[R]) -> Callable[[Verb[R]], Verb[R]]:
     return register
 
 
+def _placed(function: Verb[R], request: R) -> int:
+    """Run a verb; what is wrong with its data, and does not say where, is wrong in the file that was given."""
+    try:
+        return function(request)
+    except DataError as error:
+        given = getattr(request, "data", None)
+        if error.where or not given:
+            raise
+        raise type(error)(error.what, where=str(given), how=error.how) from error
+
+
 _COMMON = {field.name for field in dataclasses.fields(options.Request)}
 _METAVARS = {
     **{"set": "PART.FIELD=VALUE", "label": "COLUMN", "time": "COLUMN", "columns": "A,B,C", "normal": "VALUE"},
-    "kinds": "A,B",
+    **{"kinds": "A,B", "allow_host": "NAME", "store": "DIR"},
     **dict.fromkeys(("output", "save", "report", "train", "test", "plot", "interpolate", "data"), "FILE"),
     **dict.fromkeys(("noise", "clean"), "FILE|DIR"),
 }
 _MODEL_OR_NONE = (options.Detect, options.Denoise)
 """Verbs of MODEL DATA that take DATA alone as well, and then fit a model first."""
-_REPEATABLE = ("set", "noise")
+_REPEATABLE = ("set", "noise", "models", "allow_host")
 _SHORT = {"output": ("-o",), "number": ("-n",)}
 _TYPES = {"int": "N", "float": "NUMBER", "str": "TEXT", "tuple": "N,N"}
 
@@ -79,7 +90,11 @@ def _parameter(request: type[options.Request], field: dataclasses.Field[Any]) ->
     annotation: Any = str if required else str | None
     about: Any
     if field.name in request.arguments:
-        about = typer.Argument(metavar=field.name.upper(), help=doc, show_default=False)
+        several = field.name in _REPEATABLE
+        metavar = field.name.removesuffix("s" * several).upper()
+        about = typer.Argument(metavar=metavar, help=doc, show_default=False)
+        if several:
+            default, annotation = (), list[str]
     elif isinstance(field.default, bool):
         default, annotation, about = False, bool, typer.Option(name, help=doc, show_default=False)
     else:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import pairwise
 
@@ -84,14 +85,14 @@ class _Encoder(nn.Module):
         told = torch.zeros_like(flat) if mask is None else mask.flatten(1).to(flat.dtype)
         return torch.cat([flat, told], dim=1)
 
-    def by_layer(self, seen: Tensor, mask: Tensor | None) -> list[Tensor]:
-        """What the hidden layers give, first to last, and then what `forward` does."""
-        outputs, z = [], self._inputs(seen, mask)
+    def by_layer(self, seen: Tensor, mask: Tensor | None) -> Iterator[Tensor]:
+        """What the hidden layers give, first to last, and then what `forward` does; each is computed when asked for."""
+        z = self._inputs(seen, mask)
         for layer in self.stack:
             z = layer(z)
             if not isinstance(layer, nn.Linear | nn.Dropout):
-                outputs.append(z)
-        return [*outputs, z]
+                yield z
+        yield z
 
 
 class _Decoder(nn.Module):

@@ -82,11 +82,11 @@ class _Encoder(nn.Module):
 
     def _cut(self, x: Tensor, beyond: float) -> Tensor:
         """(n, patches, numbers)."""
-        return torch.cat([x.flatten(1), x.new_full((len(x), 1), beyond)], dim=1)[:, self.places]
+        return torch.cat([x.flatten(1), x.new_full((x.shape[0], 1), beyond)], dim=1)[:, self.places]
 
     def _tokens(self, patches: Tensor) -> Tensor:
         """(n, 1 + patches, width)."""
-        start = self.start.expand(len(patches), 1, -1)
+        start = self.start.expand(patches.shape[0], 1, -1)
         return torch.cat([start, self.embed(patches) + self.positions], dim=1)
 
     def _code(self, tokens: Tensor, hidden: Tensor | None) -> Tensor:
@@ -132,7 +132,7 @@ class _Decoder(nn.Module):
         self.head = nn.Sequential(nn.LayerNorm(settings.width), nn.Linear(settings.width, numbers))
 
     def forward(self, code: Tensor) -> Tensor:
-        tokens = self.spread(code).reshape(len(code), self.count, -1)
+        tokens = self.spread(code).unflatten(1, (self.count, -1))
         for block in self.blocks:
             tokens = block(tokens, None)
         return self.head(tokens).flatten(1)[:, self.place_in_patches].reshape(-1, *self.shape)  # type: ignore[no-any-return]

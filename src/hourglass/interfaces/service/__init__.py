@@ -1,0 +1,1 @@
+"""Fitted models over HTTP: `hourglass serve`. FastAPI, uvicorn and Prometheus' client stop here."""

@@ -1,0 +1,62 @@
+"""How long these tests are: a short form in the suite, the long one under `make torture` (HOURGLASS_TORTURE=1)."""
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from commands import Command, Done
+
+from hourglass.interfaces.cli import run
+
+TORTURE = bool(os.environ.get("HOURGLASS_TORTURE"))
+
+
+@pytest.fixture(scope="session")
+def turns() -> Callable[[int, int], int]:
+    """`turns(short, long)`: how often to try something."""
+    return lambda short, long: long if TORTURE else short
+
+
+@pytest.fixture
+def counted(record_property: Callable[[str, object], None]) -> Callable[[int], None]:
+    """`counted(tried)`: how many tries this test stands for in the report; it is one where nothing is said."""
+    return lambda tried: record_property("tried", tried)
+
+
+@pytest.fixture(scope="session")
+def environment() -> dict[str, str]:
+    """The environment of a process that imports the package and what these tests share."""
+    root = Path(__file__).resolve().parents[2]
+    paths = [str(root / "src"), str(root / "tests" / "reliability"), os.environ.get("PYTHONPATH")]
+    return {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, paths))}
+
+
+@pytest.fixture(scope="session")
+def played(environment: dict[str, str]) -> Callable[..., list[dict[str, Any]]]:
+    """Run some of `scenarios.py`, each a list of its name and arguments, in one process; gives what came of each."""
+
+    def play(scenarios: list[list[Any]], **variables: str) -> list[dict[str, Any]]:
+        command = [sys.executable, "-m", "scenarios", json.dumps(scenarios)]
+        done = subprocess.run(command, capture_output=True, text=True, env=environment | variables, check=False)
+        assert done.returncode == 0, done.stderr
+        found: list[dict[str, Any]] = json.loads(done.stdout.splitlines()[-1])
+        return found
+
+    return play
+
+
+@pytest.fixture
+def hourglass(capsys: pytest.CaptureFixture[str]) -> Command:
+    """The command line, in this process."""
+
+    def call(*words: object) -> Done:
+        code = run([str(word) for word in words])
+        captured = capsys.readouterr()
+        return Done(code, captured.out, captured.err)
+
+    return call
