@@ -35,7 +35,7 @@ FEW_FOLDS = {"folds": 2}
         AudioAutoencoder("denoising+convolutional", epochs=2, format={"fft": 16, "bins": 8, "frames": 8}),
         AnomalyDetector(TableAutoencoder(kind="plain", epochs=2, detection=FEW_FOLDS)),
         # one of the checks wants a row of its 300 flagged, which at a rate of .01 not every seed does
-        AnomalyDetector(SeriesAutoencoder(epochs=2, detection=FEW_FOLDS | {"false_alarm_rate": 0.05})),
+        AnomalyDetector(SeriesAutoencoder(epochs=2, detection=FEW_FOLDS), false_alarm_rate=0.05),
         AnomalyDetector(ImageAutoencoder(epochs=2)),
         AnomalyDetector(TableAutoencoder(epochs=2)),
     ]
