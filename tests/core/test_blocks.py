@@ -43,7 +43,6 @@ def test_p_values_and_thresholds_of_a_loaded_model_are_those_of_the_saved_one(
     np.testing.assert_allclose(new.p_value, (block + at_least) / (len(known) + block))
     np.testing.assert_array_equal(loaded.detect(make("tide", 50, 1), rate=0.2).p_value, new.p_value)
     assert loaded.threshold(0.2) == model.threshold(0.2)
-    assert loaded.combination.added
 
 
 @pytest.mark.parametrize("rate", [0.05, 0.2])

@@ -9,9 +9,8 @@ from torch import Tensor
 
 from hourglass.core.fitting import fit_model
 from hourglass.core.kinds import build, experiment
-from hourglass.core.level_scores import LevelScorer, _levels
+from hourglass.core.level_scores import ShapeAndLevelScorer, _levels
 from hourglass.core.model import Autoencoder
-from hourglass.core.scores import raw_scores
 from hourglass.data.samples import Layout
 from hourglass.data.series import SeriesSettings
 from hourglass.errors import UsageError
@@ -30,12 +29,19 @@ def windows(count: int, seed: int) -> Tensor:
     return x
 
 
-def scores(train: Tensor, new: Tensor) -> np.ndarray:
-    return LevelScorer(LevelScorer.learn(network(), train, 0))(network(), new).numpy()
+def scores(train: Tensor, new: Tensor, model: Autoencoder | None = None) -> np.ndarray:
+    model = (model or network()).eval()
+    with torch.no_grad():
+        return ShapeAndLevelScorer(ShapeAndLevelScorer.learn(model, train, 0))(model, new).numpy()
 
 
-def test_the_score_is_the_mean_square_of_the_levels_deviations_over_the_usual_one() -> None:
-    train, new = windows(200, 0), windows(9, 1)
+def error(model: Autoencoder, x: Tensor) -> np.ndarray:
+    with torch.no_grad():
+        return (x - model.reconstruct(x)).square().mean((1, 2)).numpy()
+
+
+def test_the_score_is_error_and_level_in_units_of_usual_ones() -> None:
+    model, train, new = network().eval(), windows(200, 0), windows(9, 1)
 
     def squares(x: Tensor) -> np.ndarray:
         levels = train.double().numpy().mean(axis=1)
@@ -43,20 +49,24 @@ def test_the_score_is_the_mean_square_of_the_levels_deviations_over_the_usual_on
         return np.square((x.double().numpy().mean(axis=1) - levels.mean(axis=0)) / scale).mean(axis=1)
 
     assert squares(train).mean() == pytest.approx(2 / 3)  # of three channels, two move
-    np.testing.assert_allclose(scores(train, new), squares(new) * 1.5, rtol=1e-4)
+    wanted = error(model, new) / error(model, train).mean() + squares(new) / squares(train).mean()
+    np.testing.assert_allclose(scores(train, new, model), wanted, rtol=1e-4)
 
 
 def test_a_channel_that_never_moved_does_not_decide_by_rounding() -> None:
     new = windows(5, 1)
     moved = new.clone()
     moved[:, :, 2] += 1e-4
-    np.testing.assert_allclose(scores(windows(200, 0), moved), scores(windows(200, 0), new), rtol=1e-3)
+    model = network()
+    at_rest = scores(windows(200, 0), new, model)
+    np.testing.assert_allclose(scores(windows(200, 0), moved, model), at_rest, rtol=1e-3)
 
 
-def test_levels_that_all_never_moved_say_nothing() -> None:
+def test_levels_that_all_never_moved_are_no_division_by_nothing() -> None:
     train = windows(100, 0)
     train -= train.mean(dim=1, keepdim=True)
-    np.testing.assert_allclose(scores(train, train), 0, atol=1e-9)
+    model = network()
+    np.testing.assert_allclose(scores(train, train, model), error(model, train) / error(model, train).mean(), rtol=1e-3)
 
 
 def test_missing_steps_have_no_part_in_a_level_and_missing_channels_none_in_the_score() -> None:
@@ -89,13 +99,10 @@ def test_a_series_is_judged_by_shape_and_level() -> None:
         training=Training(epochs=3, batch_size=32, validation=0.3), format=SeriesSettings(window="12", stride=5)
     )
     model = fit_model(series, plan, calibrate=False)
-    assert [scorer.name for scorer in model.scorers] == ["error", "level"]
+    assert [scorer.name for scorer in model.scorers] == ["shape-and-level"]
     odd = series[:600].copy()
     odd[200:250] += 2.0
     odd[400:450] = -odd[400:450] * 2
-    packed = model.format.pack(odd)
-    error, level = raw_scores(model.network, model.scorers, packed.samples).T
-    np.testing.assert_allclose(model.score(packed), error / model.combination.spread[0] + level, rtol=1e-6)
     found = model.detect(odd, 0.1).is_anomaly
     assert found[205:245].all()
     assert found[405:445].all()
@@ -103,6 +110,6 @@ def test_a_series_is_judged_by_shape_and_level() -> None:
 
 
 def test_rows_of_a_table_have_no_level() -> None:
-    plan = experiment("table", "denoising").replace(detection=Detection(scorers=("level",)))
-    with pytest.raises(UsageError, match=r"detection\.scorers.*'level'"):
+    plan = experiment("table", "denoising").replace(detection=Detection(scorers=("shape-and-level",)))
+    with pytest.raises(UsageError, match=r"detection\.scorers.*'shape-and-level'"):
         build(plan, Layout((4,)))

@@ -175,6 +175,6 @@ def test_a_table_is_refused_before_its_network_is_built() -> None:
 def test_convolutions_on_pictures_are_asked_patch_by_patch() -> None:
     assert experiment("image", "convolutional").scorers() == ("patches", "error")
     assert experiment("image", "denoising").scorers() == ("error",)
-    assert experiment("series", "convolutional").scorers() == ("error", "level")
+    assert experiment("series", "convolutional").scorers() == ("shape-and-level",)
     asked = experiment("image", "convolutional").replace(detection=Detection(scorers=("error",)))
     assert asked.scorers() == ("error",)

@@ -88,7 +88,7 @@ class Usual:
 
     def likelihood(self) -> AnomalyLikelihood:
         """A new one, which has seen no other row."""
-        return AnomalyLikelihood(self.scores, self.each, errors=not self.model.combination.in_logs)
+        return AnomalyLikelihood(self.scores, self.each, errors=len(self.model.scorers) == 1)
 
     def calibrated(self) -> FittedModel:
         """The model with the calibration's own likelihoods in the place of its scores: thresholds and p-values of z."""

@@ -232,7 +232,6 @@ def _restore(document: dict[str, Any], tensors: dict[str, Tensor], device: torch
     scorers = [scorer_named(name)(under(f"scorer.{name}.", tensors)) for name in document["scorers"]]
     numbers = {name: tensor.numpy() for name, tensor in under("calibration.", tensors).items()}
     centre, spread, scores = (numbers[name] for name in ("centre", "spread", "scores"))
-    added = any(scorer.relative for scorer in scorers)
     block = document.get("calibration_block", 1)  # models saved before blocks were have none
     fit = centre.shape == spread.shape == (len(scorers),) and scores.ndim == 1 and len(scores)
     if document["calibrated_on"] not in CALIBRATED_ON or not fit or not isinstance(block, int) or block < 1:
@@ -240,7 +239,7 @@ def _restore(document: dict[str, Any], tensors: dict[str, Tensor], device: torch
     if not isinstance(document["card"].get("features"), int | None):
         raise ModelFileError("its card does not say how many features it has")
     model = FittedModel(
-        experiment, form, network, scorers, Combination(centre, spread, added),
+        experiment, form, network, scorers, Combination(centre, spread),
         Calibration(scores, document["calibrated_on"], block), History(**document["history"]), dict(document["card"]),
     )  # fmt: skip
     if document.get("head") is not None:

@@ -84,7 +84,7 @@ def fit_model(
         )
     raw, groups, source = _calibrate(form.layout, material, held_out, trained, plan, calibrate, report)
     card = {"samples": count, "sha256": digest} | ({"pairs": True} if seen is not None else {})
-    combination = Combination.fit(raw, trained.scorers)
+    combination = Combination.fit(raw)
     calibration = Calibration(oddest_parts(combination(raw), groups), source, packed.overlap + 1)
     return trained.model(plan, form, combination, calibration, train, card)
 
@@ -122,7 +122,7 @@ def fit_stream(
     with telling_the_farthest(gathered.form, sample):
         trained = _Trained.on(material, stream, held, plan, gathered.form.layout, report, keep and keep(same))
     raw = trained.scores(held_out if len(held_out) else sample)
-    combination = Combination.fit(raw, trained.scorers)
+    combination = Combination.fit(raw)
     calibration = Calibration(combination(raw), HELD_OUT if len(held_out) else TRAINING)
     card = {"samples": gathered.count, "sha256": gathered.digest}
     return trained.model(plan, gathered.form, combination, calibration, sample, card)

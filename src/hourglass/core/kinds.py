@@ -28,7 +28,7 @@ from hourglass.core.corruptions import (
     Swap,
     ToldMasking,
 )
-from hourglass.core.level_scores import LevelScorer
+from hourglass.core.level_scores import ShapeAndLevelScorer
 from hourglass.core.likelihood import check_random_codes
 from hourglass.core.losses import Loss, Mixed, NormalLikelihood, Squared
 from hourglass.core.matching import Adversary, MeanDiscrepancy, TotalCorrelation
@@ -168,7 +168,7 @@ class Experiment(Settings):
             whole = ActivationScorer.name if by_layer else "error"
             return (whole, "far-neighbours") if self.training.contaminated else ("masked-cell", whole, "neighbours")
         if self.modality == "series":
-            return "error", LevelScorer.name
+            return (ShapeAndLevelScorer.name,)
         patches = self.modality == "image" and isinstance(self.network, Convolution)
         return (PatchScorer.name, "error") if patches else ("error",)
 

@@ -1,4 +1,4 @@
-"""A scorer for what a network gives back well although it is odd: the level of a window, or of a picture."""
+"""A scorer that also sees what a network gives back well although it is odd: the level of a window."""
 
 from __future__ import annotations
 
@@ -9,42 +9,44 @@ from torch import Tensor
 
 from hourglass.core.model import Autoencoder, split_missing
 from hourglass.core.networks.grids import channels_first
-from hourglass.core.scores import Scorer
+from hourglass.core.scores import ErrorScorer, Scorer
+from hourglass.core.whitening import parts
 
 _STEADY = 0.1
 """Deviation of packed numbers below which a channel's level counts as moving by so much."""
 
 
 @final
-class LevelScorer(Scorer):
-    """How far a window's level is from the usual ones, as a multiple of the training windows' mean.
+class ShapeAndLevelScorer(Scorer):
+    """How badly a window's shape is given back, and how far its level is from the usual ones, one added to the other.
 
-    Reconstruction errors say what is odd in a window's shape. Its level, the mean of a channel, is a single number of
-    the code, which a network passes on wherever it lies. The score is the mean square over channels of the level's
-    deviation from the mean level of training windows, in their standard deviations. Error / usual error + this is the
-    combined index of process monitoring (Yue and Qin 2001).
+    The error of the plain reconstruction says what is odd in a window's shape. Its level, the mean of a channel, is a
+    single number of the code, which a network passes on wherever it lies. So the score is the combined index of process
+    monitoring (Yue and Qin 2001): error / usual error + level / usual level, where `level` is the mean square over
+    channels of the level's deviation from the training windows' mean, in their standard deviations, and `usual` the
+    mean over training windows.
     """
 
-    name = "level"
+    name = "shape-and-level"
     takes = (2, 3)
-    relative = True
 
     @classmethod
     @torch.inference_mode()
     def learn(cls, network: Autoencoder, samples: Tensor, seed: int) -> dict[str, Tensor]:
-        """Mean and standard deviation of levels, each (channels,), and their usual score (1,)."""
+        """Mean error (1,); mean and standard deviation of levels, each (channels,), and their mean square (1,)."""
+        error = torch.cat([ErrorScorer({})(network, part) for part in parts(samples)]).mean().clamp(min=1e-12)
         levels, known = _levels(samples)
         count = known.sum(0).clamp(min=1)
         mean = (levels * known).sum(0) / count
         scale = (((levels - mean).square() * known).sum(0) / count).sqrt().clamp(min=_STEADY)
-        # levels that never move have no part in the usual score, so that those that do are not thinned by them
+        # a level that never moves has no part in the usual one, so that those that do are not thinned by it
         usual = _squares(levels, known, mean, scale).mean().clamp(min=1 / len(mean))
-        state = {"mean": mean, "scale": scale, "usual": usual[None]}
+        state = {"error": error[None], "mean": mean, "scale": scale, "level": usual[None]}
         return {name: tensor.cpu().clone() for name, tensor in state.items()}
 
     def __call__(self, network: Autoencoder, x: Tensor) -> Tensor:
-        mean, scale, usual = (self.state[name].to(x.device) for name in ("mean", "scale", "usual"))
-        return _squares(*_levels(x), mean, scale) / usual
+        error, mean, scale, usual = (self.state[name].to(x.device) for name in ("error", "mean", "scale", "level"))
+        return ErrorScorer({})(network, x) / error + _squares(*_levels(x), mean, scale) / usual
 
 
 def _squares(levels: Tensor, known: Tensor, mean: Tensor, scale: Tensor) -> Tensor:

@@ -48,8 +48,6 @@ class Scorer(ABC):
     """Dimensions of the samples it can take: 1 for rows of a table, 2 for windows of a series, 3 for pictures."""
     decodes: ClassVar[bool] = False
     """Whether it asks what the decoder makes of codes alone."""
-    relative: ClassVar[bool] = False
-    """Whether its scores are multiples of a usual one already, and are added to those of others."""
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
@@ -267,31 +265,21 @@ def bounded(errors: Tensor) -> Tensor:
 class Combination:
     """Several scorers as one: the mean of the robust z of each log score; one scorer alone stays as it is.
 
-    z = (log score - centre) / spread, centre and spread the median and 1.4826 MAD over held-out samples. Where one of
-    them is relative, it is the sum of all instead, each of the others divided by its median over held-out samples.
+    z = (log score - centre) / spread, centre and spread the median and 1.4826 MAD over held-out samples.
     """
 
-    def __init__(self, centre: np.ndarray, spread: np.ndarray, added: bool = False) -> None:
-        self.centre, self.spread, self.added = centre, spread, added
+    def __init__(self, centre: np.ndarray, spread: np.ndarray) -> None:
+        self.centre, self.spread = centre, spread
 
     @classmethod
-    def fit(cls, raw: np.ndarray, scorers: Sequence[Scorer] = ()) -> Combination:
+    def fit(cls, raw: np.ndarray) -> Combination:
         """Learn centre and spread from raw scores (n, scorers) of samples not trained on."""
-        if any(scorer.relative for scorer in scorers):
-            usual = np.median(raw.astype(np.float64), axis=0)
-            whole = [scorer.relative or usual[place] < 1e-12 for place, scorer in enumerate(scorers)]
-            return cls(np.zeros(len(usual)), np.where(whole, 1.0, usual), added=True)
         logs = _logs(torch.from_numpy(raw)).numpy()
         centre = np.median(logs, axis=0)
         spread = 1.4826 * np.median(np.abs(logs - centre), axis=0)
         deviation = logs.std(axis=0)
         # more than half of the scores alike: the MAD is 0 and says nothing
         return cls(centre, np.where(spread > 1e-6, spread, np.where(deviation > 1e-6, deviation, 1.0)))
-
-    @property
-    def in_logs(self) -> bool:
-        """Whether scores are logarithms already, and may be negative."""
-        return len(self.spread) > 1 and not self.added
 
     def __call__(self, raw: np.ndarray) -> np.ndarray:
         """One anomaly score a sample from raw scores (n, scorers)."""
@@ -302,8 +290,6 @@ class Combination:
         if raw.shape[1] == 1:
             return raw[:, 0].double()
         centre, spread = torch.from_numpy(self.centre), torch.from_numpy(self.spread)
-        if self.added:
-            return (raw.double() / spread).sum(1)
         return ((_logs(raw) - centre) / spread).mean(1)
 
 
