@@ -55,7 +55,7 @@ class Running:
         self.socket = socket.create_server(("127.0.0.1", 0))
         self.url = f"http://127.0.0.1:{self.socket.getsockname()[1]}"
         self.service = make_service(self.request, self.store, token)
-        self.server: DrainingServer = make_server(self.service)
+        self.server: DrainingServer = make_server(self.service, self.socket)
         self.thread = threading.Thread(target=lambda: self.server.run(sockets=[self.socket]), daemon=True)
         self.thread.start()
         self.client = connected(self.url)

@@ -22,7 +22,7 @@ from hourglass.errors import MissingExtraError, UsageError
 from hourglass.interfaces import cluster
 from hourglass.settings import Training
 
-LIMIT = 240
+LIMIT = 600
 """Seconds: many times what it takes, since a cluster that hangs must fail and not be waited for."""
 
 

@@ -462,6 +462,16 @@ def test_the_histogram_counts_every_score_once() -> None:
     assert figure.spec["layout"]["shapes"][0]["x0"] == 3.0
 
 
+def test_the_calibration_curve_of_normal_rows_lies_on_the_rates() -> None:
+    even = np.arange(1, 1001) / 1000
+    odd = np.concatenate([even, np.full(111, 0.001)])  # a tenth more, all among the oddest thousandth
+    for p_values, least in ((even, 0.1), (odd, 10.0)):
+        shown, asked = (np.array(course["y"]) for course in figures.calibration_curve(p_values, "row").spec["data"])
+        assert shown[-1] == asked[-1] == pytest.approx(100)
+        assert shown[0] == pytest.approx(least, rel=0.02)
+    assert asked[0] == pytest.approx(0.1)
+
+
 @pytest.mark.parametrize(
     ("value", "words"),
     [(0.1 + 0.2, "0.3"), (1e-9, "1e-09"), (1234567.8, "1,234,568"), (True, "true"), (float("nan"), "nan"), ("x", "x")],

@@ -123,6 +123,22 @@ def score_histogram(groups: Sequence[Line], threshold: float, flagged: np.ndarra
     return Figure({"data": data, "layout": layout}, 320, caption)
 
 
+def calibration_curve(p_values: np.ndarray, noun: str) -> Figure:
+    """What share is flagged at every false-alarm rate that could be asked for, beside that rate itself."""
+    rates = np.geomspace(max(float(p_values.min()), 1e-6), 1.0, _BINS)
+    shares = np.searchsorted(np.sort(p_values), rates, side="right") / len(p_values)
+    courses = [(shares, f"these {noun}s", "--blue", "solid"), (rates, "as asked", "--ink", "dot")]
+    layout = _layout("false-alarm rate asked for (%)", f"share of {noun}s flagged (%)")
+    layout["xaxis"] |= _log(100 * rates)
+    layout["yaxis"] |= _log(100 * rates)
+    words = (
+        f"The share of {noun}s that each false-alarm rate would flag. The dotted line is what normal ones give: where "
+        f"the curve is above it at low rates alone, some {noun}s are odd; where it always is, what is normal changed."
+    )
+    data = [_line(100 * rates, 100 * values, name, colour, dash=dash) for values, name, colour, dash in courses]
+    return Figure({"data": data, "layout": layout}, 320, words)
+
+
 def blame_bars(names: Sequence[str], shares: Sequence[float], caption: str) -> Figure:
     """How much of the error lies in each cell, largest above."""
     bars = {

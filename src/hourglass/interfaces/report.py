@@ -24,7 +24,7 @@ from hourglass.data.samples import Frame, unique_notices
 from hourglass.data.tables import TableFormat
 from hourglass.estimators.evaluation import checked_labels
 from hourglass.interfaces.exhibits import exhibits, filters_part, pictures_profile, units_words
-from hourglass.interfaces.figures import Line, score_histogram, training_curve
+from hourglass.interfaces.figures import Line, calibration_curve, score_histogram, training_curve
 from hourglass.interfaces.findings import (
     channel_lines,
     found_part,
@@ -97,13 +97,15 @@ def _time_parts(subject: Subject) -> list[Part]:
 
 
 def scores_part(subject: Subject) -> Part:
-    """How scores spread, beside those of the samples that set the threshold."""
+    """How scores spread, beside those of the samples that set the threshold, and whether rates are kept."""
     calibration, noun, flagged = subject.model.calibration, subject.judged_noun, subject.judged[subject.judged_flags]
-    groups = [Line(f"these {noun}s", subject.judged)]
+    groups, promises = [Line(f"these {noun}s", subject.judged)], []
     if not np.array_equal(calibration.scores, subject.judged):
         groups.append(Line(f"calibration ({calibration.source})", calibration.scores))
+        promises.append(calibration_curve(subject.model.p_values(subject.judged), noun))
     caption = f"Anomaly scores; {counted(len(flagged), noun)} above the threshold, each with a tick."
-    return Part("Scores", [score_histogram(groups, subject.detection.threshold.value, flagged, noun, caption)])
+    histogram = score_histogram(groups, subject.detection.threshold.value, flagged, noun, caption)
+    return Part("Scores", [histogram, *promises])
 
 
 _STOPPED = {

@@ -61,10 +61,11 @@ class RawForm(nn.Module, ABC):
         """How far raw numbers are at most from those that stand for packed samples, on the packed scale."""
 
     def _scaled_distance(self, numbers: np.ndarray, packed: np.ndarray) -> float:
-        """The same of numbers (..., columns) alone; of large ones the relative distance."""
+        """The same of numbers (n, ..., columns) alone; relative to a sample's largest, as float32 rounds its sums."""
         ends = [self.scaler.unscale((packed + shift).astype(np.float32)) for shift in (-_NEAR, 0.0, _NEAR)]
         unit = np.maximum((ends[2] - ends[0]) / (2 * _NEAR), np.finfo(np.float32).tiny)
-        return float(np.max(np.abs(numbers - ends[1]) / unit / np.maximum(np.abs(packed), 1.0), initial=0.0))
+        largest = np.abs(packed).max(axis=tuple(range(1, packed.ndim)), initial=1.0, keepdims=True)
+        return float(np.max(np.abs(numbers - ends[1]) / unit / largest, initial=0.0))
 
 
 @final
@@ -72,37 +73,31 @@ class RawTable(RawForm):
     """Rows of a table, one float64 a column, in the order of the model's columns."""
 
     samples = "rows"
-    number_columns: Tensor
-    number_places: Tensor
-    order: Tensor
-    column_order: Tensor
 
     def __init__(self, form: TableFormat) -> None:
         super().__init__()
         self.form, self.scaler, self.sizes = form, form.scaler, (len(form.columns),)
         ends = itertools.accumulate((column.width for column in form.columns), initial=0)
         self.spans = [slice(*each) for each in itertools.pairwise(ends)]
-        numbers = [place for place, column in enumerate(form.columns) if column.scaled]
+        self.numbers = [place for place, column in enumerate(form.columns) if column.scaled]
         self.others = [place for place, column in enumerate(form.columns) if not column.scaled]
+        self.number_places = [self.spans[column].start for column in self.numbers]
         # numbers are scaled together and come first: these are their ways back to the order of the columns
-        joined = [*numbers, *self.others]
+        joined = [*self.numbers, *self.others]
         places = [place for column in joined for place in range(self.spans[column].start, self.spans[column].stop)]
-        self.register_buffer("number_columns", torch.tensor(numbers, dtype=torch.long))
-        self.register_buffer("number_places", torch.tensor([self.spans[place].start for place in numbers]).long())
-        self.register_buffer("order", torch.tensor(places).argsort())
-        self.register_buffer("column_order", torch.tensor(joined).argsort())
+        self.order, self.column_order = np.argsort(places).tolist(), np.argsort(joined).tolist()
 
     def pack(self, raw: Tensor) -> Tensor:
         blocks = [_places(self.form.columns[place], raw[:, place : place + 1]) for place in self.others]
-        if len(self.number_columns):
-            blocks.insert(0, self.scaler(raw.index_select(1, self.number_columns)))
-        return torch.cat(blocks, dim=1).index_select(1, self.order)
+        if self.numbers:
+            blocks.insert(0, self.scaler(_taken(raw, self.numbers)))
+        return _taken(torch.cat(blocks, dim=1), self.order)
 
     def unpack(self, packed: Tensor) -> Tensor:
         blocks = [_cell(self.form.columns[place], packed[:, self.spans[place]]) for place in self.others]
-        if len(self.number_columns):
-            blocks.insert(0, self.scaler.inverse(packed.index_select(1, self.number_places)))
-        return torch.cat(blocks, dim=1).index_select(1, self.column_order)
+        if self.numbers:
+            blocks.insert(0, self.scaler.inverse(_taken(packed, self.number_places)))
+        return _taken(torch.cat(blocks, dim=1), self.column_order)
 
     def described(self) -> dict[str, Any]:
         return {"columns": [_described(column) for column in self.form.columns]}
@@ -118,14 +113,18 @@ class RawTable(RawForm):
         return raw, self.form.pack(frame).samples
 
     def distance(self, raw: np.ndarray, packed: np.ndarray) -> float:
-        numbers = self.number_columns.numpy()
-        far = [self._scaled_distance(raw[:, numbers], packed[:, self.number_places.numpy()])] if len(numbers) else []
+        far = [self._scaled_distance(raw[:, self.numbers], packed[:, self.number_places])] if self.numbers else []
         for place in self.others:
             places = packed[:, self.spans[place]]
             differs = raw[:, place] != _cell(self.form.columns[place], torch.from_numpy(places)).numpy()[:, 0]
             # it may differ where the model could nearly as well have said the other
             far.append(float(np.max(_lead(places[differs]), initial=0.0)))
         return float(np.max(far))
+
+
+def _taken(x: Tensor, places: list[int]) -> Tensor:
+    """Columns of `x`; itself where they are all in order, since taking them is slow in a graph."""
+    return x if places == list(range(x.shape[1])) else x.index_select(1, torch.tensor(places))
 
 
 def _places(column: Column, cells: Tensor) -> Tensor:

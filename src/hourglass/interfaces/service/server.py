@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import ctypes
 import ipaddress
 import json
 import logging
 import os
 import socket
+import struct
 import sys
 from collections.abc import Iterator
 from types import FrameType
@@ -27,7 +29,10 @@ from hourglass.interfaces.service.store import Store
 
 _LAST_REQUESTS, _MOST_SECONDS = 1.0, 45
 """Seconds in which connections that are open may still bring requests, and in which what was accepted is answered."""
-_BACKLOG = 1_024
+_BACKLOG, _SECONDS_TO_ACCEPT = 1_024, 0.5
+"""How many connections may wait to be accepted, and seconds in which the last ones are and bring their requests."""
+_SO_ATTACH_FILTER = 26
+"""Of asm-generic/socket.h; Python's `socket` does not name it."""
 _SWITCH = 0.001
 """Seconds after which Python hands over between scoring and answering (usually .005, which everybody would wait)."""
 
@@ -43,7 +48,7 @@ def serve(request: Serve, console: Console) -> None:
         torch.set_num_threads(1)  # other threads would only wait for work, at the cost of those that answer
         sys.setswitchinterval(_SWITCH)
         _say(request, console, service, listener)
-        make_server(service).run(sockets=[listener])
+        make_server(service, listener).run(sockets=[listener])
 
 
 @contextlib.contextmanager
@@ -68,9 +73,9 @@ def make_service(request: Serve, store: Store, token: str | None = None) -> Serv
 class DrainingServer(uvicorn.Server):
     """A server that, told to stop, first answers what comes on open connections, and closes each after its answer."""
 
-    def __init__(self, config: uvicorn.Config, service: Service) -> None:
+    def __init__(self, config: uvicorn.Config, service: Service, listener: socket.socket) -> None:
         super().__init__(config)
-        self.service = service
+        self.service, self.listener = service, listener
         self._told = False
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
@@ -83,21 +88,36 @@ class DrainingServer(uvicorn.Server):
         asyncio.get_running_loop().call_soon_threadsafe(self._last_requests)
 
     def _last_requests(self) -> None:
-        loop = asyncio.get_running_loop()
-        loop.call_later(_LAST_REQUESTS, self._close)
+        asyncio.get_running_loop().call_later(_LAST_REQUESTS, self._last_connections)
+
+    def _last_connections(self) -> None:
+        _take_no_more(self.listener)
+        asyncio.get_running_loop().call_later(_SECONDS_TO_ACCEPT, self._close)
 
     def _close(self) -> None:
         self.service.fits.closed = True  # whoever follows a fit would keep the connection open
         self.should_exit = True
 
 
-def make_server(service: Service) -> DrainingServer:
+def _take_no_more(listener: socket.socket) -> None:
+    """Make no more connections: closing a listener resets those that it holds and that nobody has accepted yet.
+
+    On Linux alone, through a packet filter that keeps nothing: a client then asks again, and is refused.
+    """
+    if sys.platform == "linux":
+        instruction = ctypes.create_string_buffer(struct.pack("HBBI", 0x06, 0, 0, 0))  # BPF_RET, 0 bytes
+        program = struct.pack("HP", 1, ctypes.addressof(instruction))
+        with contextlib.suppress(OSError):
+            listener.setsockopt(socket.SOL_SOCKET, _SO_ATTACH_FILTER, program)
+
+
+def make_server(service: Service, listener: socket.socket) -> DrainingServer:
     """The HTTP server of a service."""
     config = uvicorn.Config(
         make_app(service), ws="none", log_config=None, access_log=False, server_header=False, proxy_headers=False,
         lifespan="on", timeout_keep_alive=75, timeout_graceful_shutdown=_MOST_SECONDS,
     )  # fmt: skip
-    return DrainingServer(config, service)
+    return DrainingServer(config, service, listener)
 
 
 def _check_reach(host: str, token: str | None) -> None:
