@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import numpy as np
+import pyarrow as pa
 import skimage.data
 from common import data
 
 from hourglass import ImageAutoencoder
+from hourglass.data.samples import Pictures
 from measures import Measure
 from measures.digits import TEST, TRAIN, digits
 from measures.filters import strongest_filter
@@ -16,64 +18,63 @@ from measures.filters import strongest_filter
 SIGMA = 25 / 255
 """Deviation of the noise, white being 1."""
 TESTED, TRAINED = 100, 8_000
-SIDE = 32
+SIDE = 64
+"""Of the tiles that photographs are cut into."""
 PHOTOGRAPHS = ("camera", "coins", "moon", "page", "grass", "gravel", "brick", "clock")
 KEPT = ("camera", "coins", "brick")
 
-Pictures = tuple[np.ndarray, np.ndarray]
-"""To train on, and kept back: (n, height, width) or (n, height, width, 3), 0 to 1."""
+Several = Sequence[np.ndarray]
+"""Pictures (height, width) or (height, width, 3), 0 to 1; one array where they are of one size."""
 
 
-def mnist() -> Pictures:
+def mnist() -> tuple[Several, Several]:
     return digits(TRAIN, False)[0][:TRAINED] / 255, digits(TEST, False)[0][:TESTED] / 255
 
 
-def cifar() -> Pictures:
+def cifar() -> tuple[Several, Several]:
     with np.load(data("cifar10") / "cifar10_small.npz", allow_pickle=False) as file:
         pictures = file["x_train"] / 255
     return pictures[TESTED:], pictures[:TESTED]
 
 
-def photographs() -> Pictures:
-    """Squares of photographs; those of three of them are kept back."""
-    cut: dict[bool, list[np.ndarray]] = {False: [], True: []}
-    for name in PHOTOGRAPHS:
-        picture = getattr(skimage.data, name)() / 255
-        rows, columns = (range(0, side - SIDE + 1, SIDE) for side in picture.shape)
-        cut[name in KEPT] += [picture[row : row + SIDE, column : column + SIDE] for row in rows for column in columns]
-    return np.stack(cut[False]), np.stack(cut[True])[:TESTED]
+def photographs() -> tuple[Several, Several]:
+    """Whole photographs; three of them are kept back."""
+    found = {name: getattr(skimage.data, name)() / 255 for name in PHOTOGRAPHS}
+    return [found[name] for name in PHOTOGRAPHS if name not in KEPT], [found[name] for name in KEPT]
 
 
-SETS: dict[str, Callable[[], Pictures]] = {"MNIST": mnist, "CIFAR-10": cifar, "photographs": photographs}
+SETS: dict[str, Callable[[], tuple[Several, Several]]] = {"MNIST": mnist, "CIFAR-10": cifar, "photographs": photographs}
 
 
-def spoilt(clean: np.ndarray, seed: int) -> np.ndarray:
-    return clean + np.random.default_rng(seed).normal(scale=SIGMA, size=clean.shape)
+def spoilt(clean: Several, seed: int) -> list[np.ndarray]:
+    random = np.random.default_rng(seed)
+    return [picture + random.normal(scale=SIGMA, size=picture.shape) for picture in clean]
+
+
+def given(pictures: Several) -> Pictures:
+    names = [f"picture {place}" for place in range(len(pictures))]
+    return Pictures([picture.astype(np.float32) for picture in pictures], pa.table({"name": names}))
 
 
 def psnrs(name: str, fast: bool) -> dict[str, float]:
     """Mean peak signal-to-noise ratio of each way, in dB."""
-    train, test = SETS[name]()
-    train, test = (each[: 200 if fast else None] for each in (train, test))
-    noisy, steps = spoilt(train, 0), {"epochs": 1} if fast else {}
-    scale = {"format": {"scaling": "none"}}
+    train, test = (each[: 200 if fast else None] for each in SETS[name]())
+    tiles = {} if len({picture.shape for picture in train}) == 1 else {"tile": SIDE, "overlap": SIDE // 4}
+    settings = {"format": {"scaling": "none", **tiles}} | ({"epochs": 1} if fast else {})
+    noisy, again, seen = (given(spoilt(*each)) for each in ((train, 0), (train, 1), (test, 2)))
     fitted = {
-        "supervised": ImageAutoencoder("u-net", **scale, **steps).fit(noisy, clean=train),
-        "Noise2Noise": ImageAutoencoder("u-net", **scale, **steps).fit(noisy, clean=spoilt(train, 1)),
-        "blind": ImageAutoencoder("recorrupted", **scale, **steps).fit(noisy),
+        "supervised": ImageAutoencoder("u-net", **settings).fit(noisy, clean=given(train)),
+        "Noise2Noise": ImageAutoencoder("u-net", **settings).fit(noisy, clean=again),
+        "blind": ImageAutoencoder("recorrupted", **settings).fit(noisy),
     }
-    seen = spoilt(test, 2)
-    found = {way: psnr(test, model.denoise(seen)) for way, model in fitted.items()}
-    pairs = zip(seen, test, strict=True)
-    return found | {
-        "filter": float(np.mean([strongest_filter(*pair).psnr for pair in pairs])),
-        "noisy": psnr(test, seen),
-    }
+    found = {way: psnr(test, model.denoise(seen).arrays) for way, model in fitted.items()}
+    best = [strongest_filter(*pair).psnr for pair in zip(seen.arrays, test, strict=True)]
+    return found | {"filter": float(np.mean(best)), "noisy": psnr(test, seen.arrays)}
 
 
-def psnr(clean: np.ndarray, other: np.ndarray) -> float:
+def psnr(clean: Several, other: Several) -> float:
     """Mean over pictures, white being 1."""
-    squares = np.square(clean - np.clip(other, 0, 1)).reshape(len(clean), -1).mean(axis=1)
+    squares = [np.mean(np.square(truth - np.clip(each, 0, 1))) for truth, each in zip(clean, other, strict=True)]
     return float(np.mean(-10 * np.log10(squares)))
 
 

@@ -218,3 +218,10 @@ def test_stages_by_rule_leave_four_numbers_a_side_where_there_are(sides: tuple[i
     assert 1 <= stages <= 4
     assert stages == 1 or min(sides) / 2**stages >= 4
     assert stages == 4 or min(sides) / 2**stages < 8
+
+
+@pytest.mark.parametrize("up", ["upsample", "transposed"])
+def test_the_output_begins_where_the_last_bias_says(up: str) -> None:
+    settings = Convolution(channels=(8, 4), up=up, output="sigmoid", initialisation="kaiming", last_bias=-3.0)
+    _, decoder, code = built(settings, DIGITS)
+    torch.testing.assert_close(decoder(torch.zeros(1, code)), torch.full((1, 1, 28, 28), -3.0).sigmoid())

@@ -221,6 +221,18 @@ def test_a_pair_of_magnitudes_has_one_loudest() -> None:
     np.testing.assert_allclose(lower, np.maximum(packed.samples - 0.25, 0), atol=1e-4)
 
 
+@pytest.mark.parametrize("power", [0.3, 0.5, 1.0])
+def test_powers_of_magnitudes_say_what_decibels_say(power: float) -> None:
+    given = recordings(call(6_000), call(3_000))
+    form, packed, back = there_and_back(given, power=power)
+    usual, decibels, _ = there_and_back(given)
+    np.testing.assert_allclose(packed.samples, 10 ** (4 * power * (decibels.samples - 1)), atol=1.1e-4**power)
+    np.testing.assert_allclose(form.unpack(packed.samples), usual.unpack(decibels.samples), atol=0.02)
+    np.testing.assert_allclose(back.arrays[0], given.arrays[0], atol=2e-3)
+    with pytest.raises(UsageError, match="as they are"):
+        AudioSettings(power=power, view="complex").fit(given)
+
+
 @pytest.mark.parametrize(
     ("other", "words"),
     [

@@ -34,6 +34,7 @@ USUAL_RATE = 16_000
 """Frames a second of recordings that do not say theirs."""
 RANGE = 80.0
 """Decibels from the quietest magnitude that is told from silence (0) to the loudest of a recording (1)."""
+_QUIETEST = 10 ** (-RANGE / 20)
 _WIDTHS = {MAGNITUDE: 64, COMPLEX: 512}
 _PARTS = {MAGNITUDE: ("",), COMPLEX: ("real part at ", "imaginary part at ")}
 
@@ -46,6 +47,9 @@ class AudioSettings(FormatSettings):
 
     view: str = option(
         MAGNITUDE, "what a tile holds: magnitudes in dB, or both parts of complex numbers", choices=(MAGNITUDE, COMPLEX)
+    )
+    power: float | None = option(
+        None, "magnitudes are held as this power of their share of the loudest (default: in dB)", low=0.1, high=1
     )
     rate: int | None = option(
         None, "frames a second of the model (default: the commonest of the recordings)", low=RATES[0], high=RATES[1]
@@ -62,6 +66,9 @@ class AudioSettings(FormatSettings):
 
         Where there is a single recording, its tiles are what is judged later, one by one; else whole recordings are.
         """
+        if self.power is not None and self.view == COMPLEX:
+            how = "leave it out, or use --set format.view=magnitude"
+            raise UsageError("complex numbers are held as they are", where="format.power", how=how)
         notices: list[str] = []
         rate = self.rate or _commonest_rate(data, notices)
         found = given(data, rate=rate, columns=self.columns, ignore=self.ignore or (), notices=notices)
@@ -176,9 +183,8 @@ class AudioFormat(Format):
         """Packed samples (bands, *layout.shape) of one stretch, complex (bins, frames); `peak`: that of its level."""
         if self.settings.view == COMPLEX:
             return self.tiling.bands(np.stack([piece.real, piece.imag]))
-        quietest = np.float32(10 ** (-RANGE / 20))
-        decibels = 20 * np.log10(np.maximum(np.abs(piece) / np.float32(peak), quietest))
-        return self.tiling.bands(np.minimum(1 + decibels / np.float32(RANGE), 1)[None])
+        shares = np.minimum(np.abs(piece) / np.float32(peak), 1)
+        return self.tiling.bands(self._held(shares)[None])
 
     def piece(self, tiles: np.ndarray, seen: np.ndarray | None = None, peak: float = 1.0) -> np.ndarray:
         """The stretch, complex64 (bins, frames), that packed samples (bands, *layout.shape) stand for.
@@ -188,10 +194,21 @@ class AudioFormat(Format):
         values = self.tiling.unbanded(tiles)
         if self.settings.view == COMPLEX:
             return np.asarray(values[0] + 1j * values[1], dtype=np.complex64)
-        scaled = np.clip(values[0], 0, 1)
-        magnitude = np.where(scaled > 0, peak * 10 ** ((scaled - 1) * (RANGE / 20)), 0)
         phase = 0.0 if seen is None else np.angle(seen)
-        return np.asarray(magnitude * np.exp(1j * phase), dtype=np.complex64)
+        return np.asarray(peak * self._shares(values[0]) * np.exp(1j * phase), dtype=np.complex64)
+
+    def _held(self, shares: np.ndarray) -> np.ndarray:
+        """What samples hold, 0 to 1, for magnitudes that are these shares of the loudest, 0 to 1."""
+        if self.settings.power is not None:
+            return np.asarray(shares ** np.float32(self.settings.power))
+        return np.asarray(1 + 20 * np.log10(np.maximum(shares, np.float32(_QUIETEST))) / np.float32(RANGE))
+
+    def _shares(self, held: np.ndarray) -> np.ndarray:
+        """The shares of the loudest magnitude that samples hold."""
+        held = np.clip(held, 0, 1)
+        if self.settings.power is not None:
+            return np.asarray(held ** (1 / self.settings.power))
+        return np.where(held > 0, 10 ** ((held - 1) * (RANGE / 20)), 0)
 
     def rescaled(self, data: Data, chosen: np.ndarray) -> AudioFormat:
         """The same format: each recording is scaled by itself, and nothing else is."""
@@ -229,7 +246,11 @@ class AudioFormat(Format):
             yield self.piece(bands, None if seen is None else self.tiling.piece(seen, start), peak)
 
     def _in_units(self, samples: np.ndarray) -> np.ndarray:
-        return samples if self.settings.view == COMPLEX else (samples - 1) * np.float32(RANGE)
+        if self.settings.view == COMPLEX:
+            return samples
+        if self.settings.power is not None:
+            return np.asarray(20 * np.log10(np.maximum(self._shares(samples), _QUIETEST)), dtype=np.float32)
+        return (samples - 1) * np.float32(RANGE)
 
     def rows(self, scores: np.ndarray, places: Any) -> Rows:
         """A recording is as odd as its oddest tile; where tiles are judged, each is a row, known by its label."""

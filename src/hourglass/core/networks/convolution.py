@@ -13,7 +13,7 @@ from torch.nn.modules.conv import _ConvNd
 from hourglass.core.networks.activations import ACTIVATIONS, activation
 from hourglass.core.networks.grids import CONVOLUTION, POOL, TRANSPOSED, Enlarging, Grid, channels_first, with_mask
 from hourglass.core.networks.network import Network
-from hourglass.core.networks.weights import INITIALISATIONS, initialised
+from hourglass.core.networks.weights import INITIALISATIONS, begun_at, initialised
 from hourglass.data.samples import Layout
 from hourglass.settings import option
 
@@ -45,6 +45,9 @@ class Convolution(Network):
     output: str = option("linear", "activation of the last layer", choices=_ACTIVATIONS)
     initialisation: str = option("default", "first weights", choices=INITIALISATIONS)
     deviation: float = option(0.05, "standard deviation of the first weights, for initialisation=normal", low=0)
+    last_bias: float | None = option(
+        None, "first bias of the last layer: -3 where a sigmoid is to give samples that are mostly near 0"
+    )
 
     def build(self, layout: Layout, hidden: int, code: int, told: bool) -> tuple[nn.Module, nn.Module]:
         grid = self._grid(layout)
@@ -73,8 +76,8 @@ class Convolution(Network):
             yield from self._doubling(grid, inputs, outputs)
             yield activation(self.activation)
             yield from self._residual(grid, outputs)
-        last = self._doubling if transposed else self._same
-        yield from last(grid, widths[-1], grid.inputs)
+        [last] = (self._doubling if transposed else self._same)(grid, widths[-1], grid.inputs)
+        yield begun_at(last, self.last_bias)
 
     def _last(self) -> list[nn.Module]:
         return [activation(self.output)] if self.output != "linear" else []

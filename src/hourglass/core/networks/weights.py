@@ -23,3 +23,13 @@ def initialised(layer: Layer, initialisation: str, deviation: float) -> Layer:
     elif initialisation == "normal":
         nn.init.normal_(layer.weight, std=deviation)
     return layer
+
+
+def begun_at(layer: nn.Module, bias: float | None) -> nn.Module:
+    """The layer with every bias at a number; None leaves them.
+
+    A sigmoid that begins at one half first learns to be 0 where samples mostly are, and has no slope left for the rest.
+    """
+    if bias is not None:
+        nn.init.constant_(layer.bias, bias)  # type: ignore[arg-type]
+    return layer
