@@ -34,7 +34,7 @@ SCHEDULES = {  # epochs, batch size
     "digits-deep": (20, 256),
     "digits-conv": (10, 128),
     "digits-variational": (30, 128),
-    "spectrogram-denoising": (None, None),
+    "spectrogram-denoising": (None, 16),
 }
 SYSTEMS = {
     **{"daily-profile": 1, "ecg": 2, "compact": 3, "digits-64": 4, "digits-sigmoid": 5, "digits-deep": 6},
