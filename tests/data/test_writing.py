@@ -16,7 +16,7 @@ import pytest
 
 from hourglass.data.files import read
 from hourglass.data.samples import Frame
-from hourglass.data.writing import replace_file, write_array, write_table, write_text
+from hourglass.data.writing import remove_unfinished, replace_file, write_array, write_table, write_text
 from hourglass.errors import DataError, UsageError
 
 FLOATS = [0.1, 1 / 3, 1e22, 5e-324, 1.7976931348623157e308, -0.0, 123456789.123]
@@ -222,3 +222,12 @@ def test_a_long_name_can_be_written(tmp_path: Path) -> None:
     path = tmp_path / ("x" * 250 + ".csv")
     write_table(pa.table({"a": [1]}), path)
     assert path.read_text() == "a\n1\n"
+
+
+def test_what_killed_writers_of_a_file_left_is_removed_and_nothing_else(tmp_path: Path) -> None:
+    others = ["a.txt", ".b.txt.0123456789ab.tmp", ".a.txt.short.tmp", "x.a.txt.0123456789ab.tmp"]
+    for name in [*others, ".a.txt.0123456789ab.tmp"]:
+        (tmp_path / name).write_text("half")
+    (tmp_path / "link.txt").symlink_to(tmp_path / "a.txt")
+    remove_unfinished(tmp_path / "link.txt")
+    assert sorted(each.name for each in tmp_path.iterdir()) == sorted([*others, "link.txt"])

@@ -16,6 +16,8 @@ from hourglass.core.fitted import FittedModel
 from hourglass.data import writing
 from hourglass.data.locking import alone
 from hourglass.errors import DataError
+from hourglass.interfaces.learning import Nobody
+from hourglass.interfaces.resuming import resuming
 
 pytestmark = pytest.mark.reliability(3)
 Turns = Callable[[int, int], int]
@@ -245,6 +247,13 @@ def test_two_saves_at_once_leave_one_of_both(model: FittedModel, saved: Path) ->
             list(pool.map(lambda each: save_model(each, saved), models))
             assert fingerprint(load_model(saved)) in {fingerprint(each) for each in models}
     assert [each.name for each in saved.parent.iterdir()] == [saved.name]
+
+
+def test_the_next_fit_removes_what_a_killed_one_left(saved: Path) -> None:
+    half = saved.with_name(f".{saved.name}.0123456789ab.tmp")
+    half.write_bytes(b"half a model")
+    with resuming(str(saved), False, Nobody()):
+        assert not half.exists()
 
 
 # Signals

@@ -10,7 +10,6 @@ import contextlib
 import hashlib
 import json
 import math
-import re
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -38,7 +37,7 @@ from hourglass.data.opening import RIGHTS
 from hourglass.data.samples import Packed
 from hourglass.data.series import SeriesFormat
 from hourglass.data.tables import TableFormat
-from hourglass.data.writing import replace_file
+from hourglass.data.writing import remove_unfinished, replace_file
 from hourglass.errors import HourglassError, ModelFileError, UsageError
 
 FORMAT_VERSION = 1
@@ -116,9 +115,7 @@ class TrainingFile:
         self.path, self.identity = path, json.loads(json.dumps(identity))
         self.found = self._read() if resume and path.exists() else None
         self._pause, self._last, self._cost = pause, -math.inf, 0.0
-        for left_behind in _unfinished(path):  # by a training that was killed while it wrote
-            with contextlib.suppress(OSError):
-                left_behind.unlink()
+        remove_unfinished(path)
 
     def keep(self, snapshot: Callable[[], Snapshot]) -> list[str]:
         """Write a snapshot where one is due; gives what to say where that failed, once."""
@@ -148,12 +145,6 @@ class TrainingFile:
                 how = "give the command as it was before, with --resume; or start anew, without it"
                 raise UsageError(f"another training was cut off: {change}", where=where, how=how)
         return Snapshot(document["training"], tensors)
-
-
-def _unfinished(path: Path) -> list[Path]:
-    """What writers of `path` that were killed have left behind."""
-    name = re.compile(rf"\.{re.escape(path.name[:100])}\.[0-9a-f]+\.tmp")
-    return [each for each in path.parent.iterdir() if name.fullmatch(each.name)]
 
 
 def _first_change(then: Any, now: Any, place: str) -> str:

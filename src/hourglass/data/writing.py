@@ -9,6 +9,7 @@ import io
 import json
 import math
 import os
+import re
 import secrets
 import shutil
 import stat
@@ -111,6 +112,15 @@ def replacing(path: Path, need: int | None = None) -> Iterator[BinaryIO]:
     finally:
         with contextlib.suppress(OSError):
             temporary.unlink(missing_ok=True)
+
+
+def remove_unfinished(path: Path) -> None:
+    """Remove what writers of `path` that were killed have left behind; nobody else may be writing to it."""
+    target = Path(os.path.realpath(path))
+    name = re.compile(rf"\.{re.escape(target.name[:100])}\.[0-9a-f]{{12}}\.tmp")
+    with contextlib.suppress(OSError):
+        for left_behind in [each for each in target.parent.iterdir() if name.fullmatch(each.name)]:
+            left_behind.unlink()
 
 
 def _room(error: OSError, folder: Path, need: int | None) -> str:

@@ -11,6 +11,7 @@ from typing import Any
 from hourglass.core.checkpoints import TrainingFile, training_place
 from hourglass.core.training import Keeper
 from hourglass.data.locking import alone
+from hourglass.data.writing import remove_unfinished
 from hourglass.interfaces.learning import Listener
 
 
@@ -49,6 +50,7 @@ def resuming(output: str, resume: bool, listener: Listener) -> Iterator[Resuming
     """Be the only process that fits the model `output`, with a place for its training."""
     model = Path(output).with_suffix(".safetensors")
     with alone(model):
+        remove_unfinished(model)
         training = Resuming(training_place(model), resume, listener)
         kept = training.place.exists()
         if resume and not kept:
