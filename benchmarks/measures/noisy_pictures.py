@@ -8,6 +8,7 @@ import numpy as np
 import pyarrow as pa
 import skimage.data
 from common import data
+from skimage.color import rgb2gray
 
 from hourglass import ImageAutoencoder
 from hourglass.data.samples import Pictures
@@ -20,8 +21,11 @@ SIGMA = 25 / 255
 TESTED, TRAINED = 100, 8_000
 SIDE = 64
 """Of the tiles that photographs are cut into."""
-PHOTOGRAPHS = ("camera", "coins", "moon", "page", "grass", "gravel", "brick", "clock")
-KEPT = ("camera", "coins", "brick")
+PHOTOGRAPHS = (
+    *("camera", "coins", "brick", "moon", "page", "grass", "gravel", "clock"),
+    *("astronaut", "cat", "coffee", "rocket"),
+)
+KEPT = PHOTOGRAPHS[:3]
 
 Several = Sequence[np.ndarray]
 """Pictures (height, width) or (height, width, 3), 0 to 1; one array where they are of one size."""
@@ -38,9 +42,13 @@ def cifar() -> tuple[Several, Several]:
 
 
 def photographs() -> tuple[Several, Several]:
-    """Whole photographs; three of them are kept back."""
-    found = {name: getattr(skimage.data, name)() / 255 for name in PHOTOGRAPHS}
+    """Whole photographs in grey; three of them are kept back."""
+    found = {name: grey(getattr(skimage.data, name)()) for name in PHOTOGRAPHS}
     return [found[name] for name in PHOTOGRAPHS if name not in KEPT], [found[name] for name in KEPT]
+
+
+def grey(picture: np.ndarray) -> np.ndarray:
+    return rgb2gray(picture) if picture.ndim == 3 else picture / 255
 
 
 SETS: dict[str, Callable[[], tuple[Several, Several]]] = {"MNIST": mnist, "CIFAR-10": cifar, "photographs": photographs}
