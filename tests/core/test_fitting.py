@@ -137,19 +137,19 @@ def bright(pictures: int, seed: int = 0) -> np.ndarray:
     return (np.broadcast_to(np.arange(9), (pictures, 6, 9)) * steepness).astype(np.uint8)
 
 
-@pytest.mark.parametrize(("rate", "source", "scores"), [(0.2, HELD_OUT, 8), (0.01, OUT_OF_FOLD, 20)])
-def test_a_picture_is_calibrated_by_its_oddest_tile(rate: float, source: str, scores: int) -> None:
+@pytest.mark.parametrize(("pictures", "source", "scores"), [(250, HELD_OUT, 100), (20, OUT_OF_FOLD, 20)])
+def test_a_picture_is_calibrated_by_its_oddest_tile(pictures: int, source: str, scores: int) -> None:
     training = QUICK.replace(validation=0.4)
-    plan = planned("image", training=training, detection=Detection(rate, folds=4))
-    model = fit_model(bright(20), plan.replace(format=plan.format.replace(tile=3)))
+    plan = planned("image", training=training, detection=Detection(0.05, folds=4))
+    model = fit_model(bright(pictures), plan.replace(format=plan.format.replace(tile=3)))
     assert model.calibration.source == source
     assert model.calibration.scores.shape == (scores,)
-    packed = model.format.pack(bright(20))
-    by_tile = model.score(packed).reshape(20, 6)
-    found = model.detect(bright(20))
+    packed = model.format.pack(bright(pictures))
+    by_tile = model.score(packed).reshape(pictures, 6)
+    found = model.detect(bright(pictures))
     np.testing.assert_array_equal(found.rows.score, by_tile.max(axis=1))
-    assert found.samples.shape == (120,)
-    own = model.detect(bright(20), own=True)
+    assert found.samples.shape == (6 * pictures,)
+    own = model.detect(bright(pictures), own=True)
     if source == OUT_OF_FOLD:
         np.testing.assert_array_equal(own.rows.score, model.calibration.scores)
     else:
@@ -170,7 +170,8 @@ def test_one_picture_is_too_few_however_many_tiles_it_has() -> None:
 @pytest.mark.parametrize(
     ("rows", "rate", "validation", "calibrate", "source", "scores"),
     [
-        (80, 0.2, 0.1, True, HELD_OUT, 8),
+        (500, 0.2, 0.2, True, HELD_OUT, 100),
+        (490, 0.2, 0.2, True, OUT_OF_FOLD, 490),
         (80, 0.01, 0.1, True, OUT_OF_FOLD, 80),
         (80, 0.01, 0.1, False, HELD_OUT, 8),
         (80, 0.01, 0.0, True, OUT_OF_FOLD, 80),

@@ -34,6 +34,8 @@ Keep = Callable[[dict[str, Any]], Keeper]
 
 _ENOUGH = 1_000
 """Samples scored out of fold after which no further fold is fitted."""
+_FEWEST_HELD_OUT = 100
+"""Held-out rows below which a threshold, though right in the mean, hangs on one or two of them."""
 _FEWEST = 4
 """Samples below which there are no folds: two of two samples each are the least."""
 _HASHED = 1_024
@@ -262,7 +264,7 @@ def _calibrate(
     packed, history = material.packed, trained.history
     samples, groups = packed.samples, packed.groups
     held_rows = len(held_out) if groups is None else len(np.unique(groups[held_out]))
-    enough = held_rows >= _rows_needed(plan, packed)
+    enough = held_rows >= max(_rows_needed(plan, packed), _FEWEST_HELD_OUT)
     wanted = out_of_fold and not enough and packed.row_count >= _FEWEST
     if wanted and history.stopped != "interrupted":
         try:
