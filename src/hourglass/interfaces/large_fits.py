@@ -92,7 +92,7 @@ def learn_stream(
             samples = form.pack(frame).samples
             digest.update(np.ascontiguousarray(samples).data)
             spool.append(samples[~held], team.part(packed))
-            packed += np.count_nonzero(~held)
+            packed += int(np.count_nonzero(~held))
         spool.example = _example(form.pack(sample).samples, spool.gap)
         kept = form.pack(held_out).samples if held_out is not None else np.empty((0, *form.layout.shape), np.float32)
         gathered = Gathered(form, spool, kept, survey.rows, digest.hexdigest())

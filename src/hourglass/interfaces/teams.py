@@ -1,4 +1,4 @@
-"""`fit` by several workers on Ray: each runs it on its share of the rows, and Ray Train begins it again where one is lost.
+"""`fit` by several workers on Ray, each on its share of the rows; Ray Train starts all again where one is lost.
 
 The first worker fits, and keeps its training where `--resume` finds it; the others help. Who ends, well or by a fault
 that would come again, writes how to a folder beside the model: workers that are started after that have nothing to do.
@@ -11,7 +11,7 @@ import os
 import socket
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -21,12 +21,15 @@ import torch
 from hourglass import errors
 from hourglass.core.checkpoints import training_place
 from hourglass.core.parallel import Team, joined
-from hourglass.errors import DataError, HourglassError, UsageError
+from hourglass.errors import DataError, HourglassError, UsageError, missing_extra
 from hourglass.interfaces import operations
+from hourglass.interfaces.cluster import processors
 from hourglass.interfaces.options import Fit
 
 _LOSSES = 20
 """How often training goes on after a worker, or its machine, was lost."""
+_START = "600"
+"""Seconds that workers may take to start: a busy machine takes more than Ray's 60, and would begin for ever anew."""
 _HALF = 0.5
 """The share of a processor that a worker reserves where there are fewer of them than workers."""
 
@@ -34,10 +37,14 @@ _HALF = 0.5
 def fit_together(request: Fit, workers: int) -> tuple[dict[str, Any], bool]:
     """Fit with so many workers, from within a task on Ray; gives what was done, and whether it was interrupted."""
     import ray
-    from ray.train import FailureConfig, RunConfig, ScalingConfig
-    from ray.train.torch import TorchTrainer
 
-    resources = {"CPU": processors_each(workers, int(ray.cluster_resources().get("CPU", 0)))}
+    try:
+        from ray.train import FailureConfig, RunConfig, ScalingConfig, TrainingFailedError
+        from ray.train.torch import TorchTrainer
+    except ImportError as fault:
+        raise missing_extra("ray", "ray[train]", "--workers") from fault
+    os.environ.setdefault("RAY_TRAIN_WORKER_GROUP_START_TIMEOUT_S", _START)
+    resources = {"CPU": processors_each(workers, processors(ray))}
     folder = Path(request.output).parent
     with tempfile.TemporaryDirectory(prefix=".team-", dir=folder, ignore_cleanup_errors=True) as place:
         trainer = TorchTrainer(
@@ -47,12 +54,15 @@ def fit_together(request: Fit, workers: int) -> tuple[dict[str, Any], bool]:
             scaling_config=ScalingConfig(num_workers=workers, resources_per_worker=resources),
             run_config=RunConfig(storage_path=place, failure_config=FailureConfig(max_failures=_LOSSES)),
         )
-        with suppress(ray.train.TrainingFailedError):
+        lost = None
+        try:
             trainer.fit()
-        return _outcome(Path(place), workers)
+        except TrainingFailedError as fault:
+            lost = fault
+        return _outcome(Path(place), lost)
 
 
-def processors_each(workers: int, processors: int) -> float:
+def processors_each(workers: int, all_processors: int) -> float:
     """What each worker reserves, one processor left to who starts them; `UsageError` where there are too few.
 
     Workers for whom there is no room would be waited for for ever.
@@ -60,11 +70,12 @@ def processors_each(workers: int, processors: int) -> float:
     >>> processors_each(2, 4), processors_each(2, 2)
     (1, 0.5)
     """
-    if workers <= processors - 1:
+    room = all_processors - 1
+    if workers <= room:
         return 1
-    most = int((processors - 1) / _HALF)
+    most = int(room / _HALF)
     if workers > most:
-        what = f"got {workers}, and there is room for {most} beside who starts them: the cluster has {processors} CPU"
+        what = f"got {workers}, and a cluster of {all_processors} CPU has room for {most} beside who starts them"
         raise UsageError(what, where="--workers", how="ask for fewer workers, or start more nodes")
     return _HALF
 
@@ -74,7 +85,7 @@ def _without_group() -> Any:
     from ray.train.backend import Backend
     from ray.train.torch import TorchConfig
 
-    class OwnGroup(TorchConfig):  # type: ignore[misc]
+    class OwnGroup(TorchConfig):
         backend_cls = Backend
 
     return OwnGroup(backend="gloo")
@@ -89,10 +100,10 @@ def _work(words: dict[str, Any]) -> None:
         return
     try:
         with _team() as team:
+            request = request.replace(resume=training_place(Path(request.output).with_suffix(".safetensors")).exists())
             if team.rank:
                 return operations.help_fit(request, team)
-            resume = request.resume or training_place(Path(request.output).with_suffix(".safetensors")).exists()
-            outcome = operations.fit(request.replace(resume=resume), team=team)
+            outcome = operations.fit(request, team=team)
             _write_end(place, {"document": outcome.document, "interrupted": outcome.interrupted})
     except HourglassError as fault:
         _write_end(place, {"fault": [type(fault).__name__, fault.what, fault.where, fault.how]})
@@ -101,19 +112,20 @@ def _work(words: dict[str, Any]) -> None:
 @contextmanager
 def _team() -> Iterator[Team]:
     """The workers of this run, met at an address by which the cluster knows the first one's machine."""
-    import ray
+    from ray import train, util
     from ray.train.collective import broadcast_from_rank_zero
 
-    context = ray.train.get_context()
-    rank, size = context.get_world_rank(), context.get_world_size()
-    own = ray.util.get_node_ip_address()
+    network: Any = util
+    torch_network: Any = torch.distributed
+    rank, size = train.get_context().get_world_rank(), train.get_context().get_world_size()
+    own = network.get_node_ip_address()
     listening = None if rank else socket.create_server((own, 0), family=_family(own))
     address = broadcast_from_rank_zero(listening and listening.getsockname()[:2])
     if address[0].startswith("127."):
         loopback = next(name for _, name in socket.if_nameindex() if name.startswith("lo"))
         os.environ.setdefault("GLOO_SOCKET_IFNAME", loopback)  # else all could reach the workers
-    taken = {} if listening is None else {"master_listen_fd": listening.detach()}
-    store = torch.distributed.TCPStore(*address, size, rank == 0, **taken)
+    taken = listening.detach() if listening else None  # the store's own socket would listen on all addresses
+    store = torch_network.TCPStore(*address, size, rank == 0, master_listen_fd=taken)
     with joined(store, rank, size) as team:
         yield team
 
@@ -133,10 +145,10 @@ def _write_end(place: Path, document: dict[str, Any]) -> None:
     draft.replace(_end(place))
 
 
-def _outcome(place: Path, workers: int) -> tuple[dict[str, Any], bool]:
-    """What the workers did; raises what one of them did."""
+def _outcome(place: Path, lost: Exception | None) -> tuple[dict[str, Any], bool]:
+    """What the workers did; raises what one of them did, or says what was `lost` too often."""
     if not _end(place).exists():
-        what = f"one of {workers} workers was lost more than {_LOSSES} times"
+        what = f"training broke off {_LOSSES + 1} times: {str(lost).splitlines()[-1]}"
         raise DataError(what, how="give it less --memory, or the machines more")
     document = json.loads(_end(place).read_text(encoding="utf-8"))
     if "fault" in document:
