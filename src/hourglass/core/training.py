@@ -137,7 +137,8 @@ def train(
     come from `settings.seed`.
 
     In a `team`, every worker is given the same model, with the same weights, and the same samples, of which it takes
-    its share; a stream is its share already, and its example that of all.
+    its share; a stream is its share already, and its example that of all. Each judges all held-out samples, with the
+    draws of one alone.
     """
     run = _Run(model, samples, settings, held_out, notices, team)
     try:
@@ -192,7 +193,7 @@ class _Run:
         counts = team.gathered(self.stream.rows if self.stream else len(_columns(self.samples)[0]))
         rows = sum(counts)
         self.device = _columns(self.samples)[0].device
-        self.held_out = _shared(held_out, team) if held_out is not None and len(_columns(held_out)[0]) else None
+        self.held_out = held_out if held_out is not None and len(_columns(held_out)[0]) else None
         batch_size = min(settings.batch_size or default_batch_size(rows), rows)
         self.batch = math.ceil(batch_size / team.size)
         self.batches = math.ceil(min(counts) / self.batch)  # as many for all, or one would wait for ever
