@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 from hourglass.core.checkpoints import load_model, training_place
-from hourglass.errors import UsageError
+from hourglass.data.opening import WRITABLE
+from hourglass.errors import DataError, UsageError
 from hourglass.interfaces import cluster, operations
 from hourglass.interfaces.learning import Listener, Nobody
 from hourglass.interfaces.operations import Outcome
@@ -28,15 +30,26 @@ def fit(request: Fit, listener: Listener | None = None) -> Outcome:
         _place(request).unlink(missing_ok=True)
     how = f"by {workers} workers" if workers > 1 else "as a task"
     (listener or Nobody()).note(f"training {how} on {request.on}")
-    document, interrupted = cluster.run_once(request.on, _fit_there, _absolute(request), workers)
+    there = _absolute(request).replace(on=None)
+    if workers > 1:
+        with _meeting_place(there.output) as place:
+            document, interrupted = cluster.run_once(request.on, fit_together, there, workers, place)
+    else:
+        document, interrupted = cluster.run_once(request.on, _fit_there, there)
     return Outcome(document, load_model(document["model"]), interrupted)
 
 
-def _fit_there(request: Fit, workers: int) -> tuple[dict[str, Any], bool]:
-    if workers > 1:
-        return fit_together(request.replace(on=None), workers)
-    outcome = operations.fit(request.replace(on=None, resume=_place(request).exists()))
+def _fit_there(request: Fit) -> tuple[dict[str, Any], bool]:
+    outcome = operations.fit(request.replace(resume=_place(request).exists()))
     return outcome.document, outcome.interrupted
+
+
+def _meeting_place(output: str) -> TemporaryDirectory[str]:
+    """A folder beside the model, for as long as it is trained."""
+    try:
+        return TemporaryDirectory(prefix=".team-", dir=Path(output).parent, ignore_cleanup_errors=True)
+    except OSError as error:
+        raise DataError(f"cannot be written: {error.strerror}", where=output, how=WRITABLE) from error
 
 
 def _place(request: Fit) -> Path:

@@ -9,7 +9,6 @@ from __future__ import annotations
 import json
 import os
 import socket
-import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -34,8 +33,11 @@ _HALF = 0.5
 """The share of a processor that a worker reserves where there are fewer of them than workers."""
 
 
-def fit_together(request: Fit, workers: int) -> tuple[dict[str, Any], bool]:
-    """Fit with so many workers, from within a task on Ray; gives what was done, and whether it was interrupted."""
+def fit_together(request: Fit, workers: int, place: str) -> tuple[dict[str, Any], bool]:
+    """Fit with so many workers, from within a task on Ray; gives what was done, and whether it was interrupted.
+
+    `place`: an empty folder that all machines see.
+    """
     import ray
 
     try:
@@ -45,21 +47,19 @@ def fit_together(request: Fit, workers: int) -> tuple[dict[str, Any], bool]:
         raise missing_extra("ray", "ray[train]", "--workers") from fault
     os.environ.setdefault("RAY_TRAIN_WORKER_GROUP_START_TIMEOUT_S", _START)
     resources = {"CPU": processors_each(workers, processors(ray))}
-    folder = Path(request.output).parent
-    with tempfile.TemporaryDirectory(prefix=".team-", dir=folder, ignore_cleanup_errors=True) as place:
-        trainer = TorchTrainer(
-            _work,
-            train_loop_config={"request": request, "place": place},
-            torch_config=_without_group(),
-            scaling_config=ScalingConfig(num_workers=workers, resources_per_worker=resources),
-            run_config=RunConfig(storage_path=place, failure_config=FailureConfig(max_failures=_LOSSES)),
-        )
-        lost = None
-        try:
-            trainer.fit()
-        except TrainingFailedError as fault:
-            lost = fault
-        return _outcome(Path(place), lost)
+    trainer = TorchTrainer(
+        _work,
+        train_loop_config={"request": request, "place": place},
+        torch_config=_without_group(),
+        scaling_config=ScalingConfig(num_workers=workers, resources_per_worker=resources),
+        run_config=RunConfig(storage_path=place, failure_config=FailureConfig(max_failures=_LOSSES)),
+    )
+    lost = None
+    try:
+        trainer.fit()
+    except TrainingFailedError as fault:
+        lost = fault
+    return _outcome(Path(place), lost)
 
 
 def processors_each(workers: int, all_processors: int) -> float:
