@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -96,7 +97,8 @@ def both(tmp_path_factory: pytest.TempPathFactory) -> list[dict[str, Any]]:
     """What each of two workers found."""
     folder = tmp_path_factory.mktemp("team")
     words = [sys.executable, "-W", "error", "-c", SCRIPT, str(Path(__file__).parent), str(folder)]
-    environment = {**os.environ, "OMP_NUM_THREADS": "1", "GLOO_SOCKET_IFNAME": "lo"}
+    loopback = next(name for _, name in socket.if_nameindex() if name.startswith("lo"))
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", "GLOO_SOCKET_IFNAME": loopback}
     environment["PYTHONPATH"] = os.pathsep.join(sys.path)
     workers = [subprocess.Popen([*words, rank], env=environment, stderr=subprocess.PIPE) for rank in ("0", "1")]
     try:
