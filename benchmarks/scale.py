@@ -1,11 +1,12 @@
 """Tables larger than memory, and Ray: what is held, what it costs beside the path in memory, what survives a kill.
 
-    python benchmarks/scale.py [--gigabytes 0.4] [--kills 3] [memory] [ray] [kills]
+    python benchmarks/scale.py [--gigabytes 0.4] [--kills 3] [memory] [ray] [train] [kills]
 
 Shards of Parquet with 30 columns of eight hidden causes, one process, one thread. `memory`: `fit` (kind plain, two
 epochs) and `detect` under --memory 512MB, and with all rows in memory; baseline is the same with 100 rows. `ray`: one
 and two workers on this machine, each on one thread, beside one process without Ray. `kills`: `detect` on Ray while
-workers are killed at random, `detect` and `fit` in one process that is killed and started again.
+workers are killed at random, `detect` and `fit` in one process that is killed and started again. `train`: the default
+fit to one shard in one process, as a task on Ray, and by two workers together, of whom one is then killed.
 """
 
 from __future__ import annotations
@@ -30,6 +31,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 from common import HOURGLASS, process, save
+
+from hourglass.core.checkpoints import load_model
 
 COLUMNS, SHARD, GROUP, BOUND = 30, 250_000, 50_000, "512MB"
 FIT = ("--kind", "plain", "--epochs", "2", "--modality", "table", "--quiet")
@@ -122,6 +125,33 @@ def fitted(folder: Path) -> str:
     return model
 
 
+def train(folder: Path, wanted: int) -> dict[str, Any]:
+    """Seconds and held-out loss by ways of training; and how often two workers, one of them killed, gave the same."""
+    fit = [HOURGLASS, "fit", str(folder / "in/part-0000.parquet"), "--modality", "table", "--epochs", "5", "--json"]
+    ways = {"one process": [], "a task on Ray": ["--on", "ray"], "two workers": ["--on", "ray", "--workers", "2"]}
+    found: dict[str, Any] = {}
+    for name, words in ways.items():
+        start = time.perf_counter()
+        done = subprocess.run([*fit, "-o", str(folder / name), *words], capture_output=True, text=True, check=True)
+        training = json.loads(done.stdout)["training"]
+        found[name] = {
+            "seconds": round(time.perf_counter() - start, 1),
+            "of which training": training["seconds"],
+            "held-out loss": round(sum(training["terms"].values()), 5),
+        }
+    again = [*fit, "--quiet", "-o", str(folder / "lost"), *ways["two workers"]]
+    whole = weights(folder / "two workers")
+    begun = folder / "lost.resume.safetensors"
+    same = sum(_killed(again, "RayTrainWorker", 1, begun) and weights(folder / "lost") == whole for _ in range(wanted))
+    return {**found, "killed, and the same weights": same, "of": wanted}
+
+
+def weights(model: Path) -> bytes:
+    """All weights of a model."""
+    tensors = load_model(model, "cpu").network.state_dict()
+    return b"".join(tensors[name].numpy().tobytes() for name in sorted(tensors))
+
+
 def kills(folder: Path, wanted: int) -> dict[str, Any]:
     """How many of as many runs as wanted ended whole, each killed at a random moment."""
     model = fitted(folder)
@@ -154,33 +184,41 @@ def _killed_and_resumed(first: list[str], again: list[str], folder: Path) -> str
 
 
 def _worker_killed(detect: list[str], folder: Path) -> str:
-    """Scores of a run on Ray some of whose workers are killed, one every second or so."""
+    """Scores of a run on Ray some of whose workers are killed."""
     shutil.rmtree(folder / "killed", ignore_errors=True)
-    child = subprocess.Popen([*detect, "--on", "ray"])
+    return digest(folder / "killed") if _killed([*detect, "--on", "ray"], "_guarded", 3, folder) else ""
+
+
+def _killed(words: list[str], name: str, most: int, begun: Path) -> bool:
+    """Whether a command on Ray ended well though workers were killed, one every second or so once `begun` is there."""
+    child = subprocess.Popen(words, stdout=subprocess.DEVNULL)
     killed = 0
     while child.poll() is None:
         time.sleep(random.uniform(0.2, 2))
-        busy = _at_work_below(child.pid)
-        if busy and killed < 3:
+        busy = _at_work_below(child.pid, name) if begun.exists() else []
+        if busy and killed < most:
             os.kill(random.choice(busy), signal.SIGKILL)
             killed += 1
-    return digest(folder / "killed") if killed and child.returncode == 0 else ""
+    return killed > 0 and child.returncode == 0
 
 
-def _at_work_below(process_id: int) -> list[int]:
-    """Workers of Ray that do a task, among the processes that this one has started."""
+def _at_work_below(process_id: int, name: str) -> list[int]:
+    """Workers of Ray called so, among the processes that this one has started."""
     listed = subprocess.run(["ps", "-eo", "pid,ppid,command"], capture_output=True, text=True).stdout.splitlines()[1:]
     rows = [line.split(None, 2) for line in listed]
     below, found = {process_id}, 0
     while len(below) > found:
         found = len(below)
         below |= {int(child) for child, parent, _ in rows if int(parent) in below}
-    return [int(child) for child, _, words in rows if int(child) in below and words.startswith("ray::_guarded")]
+    called = {int(child) for child, _, words in rows if words.startswith("ray::") and name in words}
+    return sorted(called & below)
 
 
 def main() -> None:
     asked = argparse.ArgumentParser(description=__doc__)
-    asked.add_argument("parts", nargs="*", choices=["memory", "ray", "kills", []], default=[], help="default: all")
+    asked.add_argument(
+        "parts", nargs="*", choices=["memory", "ray", "train", "kills", []], default=[], help="default: all"
+    )
     asked.add_argument("--gigabytes", type=float, default=0.4)
     asked.add_argument("--kills", type=int, default=3)
     words = asked.parse_args()
@@ -191,6 +229,7 @@ def main() -> None:
         parts: dict[str, Callable[[], dict[str, Any]]] = {
             "memory": lambda: memory(folder, rows),
             "ray": lambda: on_ray(folder, rows),
+            "train": lambda: train(folder, words.kills),
             "kills": lambda: kills(folder, words.kills),
         }
         figures = {"rows": rows, **{name: parts[name]() for name in words.parts or parts}}

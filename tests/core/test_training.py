@@ -14,7 +14,8 @@ from hourglass.core.fitting import fit_model
 from hourglass.core.kinds import build, experiment
 from hourglass.core.model import Autoencoder, Trace, total
 from hourglass.core.networks.dense import Dense
-from hourglass.core.training import Terms, default_batch_size, rate_at, train
+from hourglass.core.pace import default_batch_size, rate_at
+from hourglass.core.training import Terms, train
 from hourglass.data.samples import Layout
 from hourglass.errors import TrainingError
 from hourglass.settings import Training

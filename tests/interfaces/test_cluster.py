@@ -1,7 +1,8 @@
-"""Shards on Ray: the same bits, whatever is killed, and no door open. The cluster is a process with a time limit."""
+"""Shards and fits on Ray: the same bits, whatever is killed, and no door open. A process with a time limit has it."""
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import subprocess
@@ -12,14 +13,17 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+import torch
 
-from hourglass.core.checkpoints import save_model
+from hourglass.core.checkpoints import load_model, save_model
 from hourglass.core.fitted import DETECTOR
 from hourglass.core.fitting import fit_model
 from hourglass.core.kinds import experiment
+from hourglass.core.parallel import ALONE, Team
 from hourglass.data.files import read
-from hourglass.errors import MissingExtraError, UsageError
-from hourglass.interfaces import cluster
+from hourglass.errors import DataError, HourglassError, MissingExtraError, UsageError
+from hourglass.interfaces import cluster, large_fits, operations, remote_fits, teams
+from hourglass.interfaces.options import Fit
 from hourglass.settings import Training
 
 LIMIT = 600
@@ -32,6 +36,7 @@ def table(rows: int, seed: int) -> pa.Table:
     return pa.table({"x": x, "y": 2 * x + 30 * (np.arange(rows) % 100 == 0), "z": random.normal(size=rows)})
 
 
+TOGETHER = ["--kind", "plain", "--epochs", "200", "--set", "training.patience=0"]
 SCRIPT = """
 import json, os, random, signal, subprocess, sys, threading, time
 from pathlib import Path
@@ -53,21 +58,28 @@ def workers():
         if more == children:
             break
         children = more
-    return [int(pid) for pid, _, command in rows if int(pid) in children and command.startswith("ray::_guarded")]
+    return [(int(pid), command) for pid, _, command in rows if int(pid) in children and command.startswith("ray::")]
 
-def kill_some(killed):
+def kill_one(killed, name, begun):
     while not killed and not stop.is_set():
-        for pid in workers()[:1]:
+        for pid in [pid for pid, command in workers() if name in command and begun.exists()][:1]:
             os.kill(pid, signal.SIGKILL)
             killed.append(pid)
         time.sleep(0.2)
+
+def watch(begun):
+    for _ in range(3_000):
+        if begun.exists():
+            opened.extend(sorted(listening() - before) if before is not None else [])
+            return
+        time.sleep(0.1)
 
 before = listening() if subprocess.run(["which", "ss"], capture_output=True).returncode == 0 else None
 home = set(Path.home().glob(".ray/*"))
 with cluster.cluster("ray") as ray:
     opened = sorted(listening() - before) if before is not None else []
     killed, stop = [], threading.Event()
-    killer = threading.Thread(target=kill_some, args=(killed,))
+    killer = threading.Thread(target=kill_one, args=(killed, "_guarded", folder))
     killer.start()
     model = str(folder / "model.safetensors")
     codes = [run(["detect", model, str(folder / "in"), "-o", str(folder / "ray"), "--on", "ray", "--quiet"])]
@@ -78,8 +90,20 @@ with cluster.cluster("ray") as ray:
     codes.append(run([*fit, "--on", "ray", "--quiet"]))
     tune = ["tune", str(folder / "train.parquet"), "-o", str(folder / "tuned"), "--trials", "2", "--epochs", "1"]
     codes.append(run([*tune, "--kinds", "plain,deep", "--modality", "table", "--on", "ray", "--quiet"]))
+    lost, stop = [], threading.Event()
+    killer = threading.Thread(target=kill_one, args=(lost, "RayTrainWorker", folder / "team.resume.safetensors"))
+    killer.start()
+    together = ["fit", str(folder / "train.parquet"), *json.loads(sys.argv[2]), "--on", "ray", "--workers"]
+    codes.append(run([*together, "2", "-o", str(folder / "team"), "--quiet"]))
+    stop.set()
+    killer.join()
+    watcher = threading.Timer(0, watch, [folder / "again.resume.safetensors"])
+    watcher.start()
+    codes.append(run([*together, "2", "-o", str(folder / "again"), "--quiet"]))
+    watcher.join()
+    codes.append(run([*together, "999", "-o", str(folder / "crowd"), "--quiet"]))
 token = sorted(set(Path.home().glob(".ray/*")) - home)
-found = {"opened": opened, "killed": len(killed), "codes": codes, "token": token}
+found = {"opened": opened, "killed": len(killed), "lost": len(lost), "codes": codes, "token": token}
 (folder / "found.json").write_text(json.dumps(found, default=str))
 """
 
@@ -99,7 +123,7 @@ def ran(tmp_path_factory: pytest.TempPathFactory) -> Path:
         pq.write_table(table(9_000, seed), folder / f"in/{seed}.parquet")
     (folder / "in/broken.parquet").write_bytes(b"PAR1 and no more")
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-    command = [sys.executable, "-c", SCRIPT, str(folder)]
+    command = [sys.executable, "-c", SCRIPT, str(folder), json.dumps(TOGETHER)]
     done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=LIMIT, check=False)
     assert done.returncode == 0, done.stderr
     return folder
@@ -114,7 +138,7 @@ def test_every_shard_is_scored_as_in_one_process_though_a_worker_was_killed(ran:
     from hourglass.interfaces.cli import run
 
     assert found(ran)["killed"] == 1
-    assert found(ran)["codes"] == [3, 3, 0, 0]  # one shard is broken
+    assert found(ran)["codes"] == [3, 3, 0, 0, 0, 0, 2]  # one shard is broken, and for 999 workers there is no room
     for verb, place in (("detect", "ray"), ("encode", "codes")):
         assert run([verb, str(ran / "model.safetensors"), str(ran / "in"), "-o", str(ran / "here"), "--quiet"]) == 3
         names = sorted(each.name for each in (ran / "here").iterdir())
@@ -132,6 +156,65 @@ def test_a_fit_on_ray_is_the_fit_here(ran: Path) -> None:
     models = [cluster.model_from_bytes((ran / f"{name}.safetensors").read_bytes()) for name in ("fitted", "alone")]
     scores = [model.detect(frame, reasons="none").rows.score for model in models]  # type: ignore[arg-type]
     assert np.array_equal(*scores)
+
+
+def test_two_workers_give_the_model_of_one_whichever_is_killed(ran: Path) -> None:
+    from hourglass.interfaces.cli import run
+
+    assert found(ran)["lost"] == 1
+    assert run(["fit", str(ran / "train.parquet"), "-o", str(ran / "one"), *TOGETHER, "--quiet"]) == 0
+    killed, again, one = (load_model(ran / f"{name}.safetensors") for name in ("team", "again", "one"))
+    for name, tensor in killed.network.state_dict().items():
+        assert torch.equal(tensor, again.network.state_dict()[name])
+    losses = [min(sum(terms.values()) for terms in model.history.validation) for model in (killed, one)]
+    assert losses[0] == pytest.approx(losses[1], rel=0.01)
+    assert killed.card["workers"] == 2
+    assert not [each for each in ran.iterdir() if "resume" in each.name or each.name.startswith(".")]
+
+
+def test_a_fault_of_the_user_is_told_as_without_ray(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    pq.write_table(table(60, 0), tmp_path / "in.parquet")
+    monkeypatch.setattr(teams, "_team", lambda: contextlib.nullcontext(ALONE))
+    right = Fit(data=str(tmp_path / "in.parquet"), output=str(tmp_path / "out"), epochs=1, kind="plain", workers=2)
+    for wrong in (right.replace(columns=("nothing",)), right.replace(learning_rate=1e30, epochs=9)):
+        with pytest.raises(HourglassError) as here:
+            operations.fit(wrong)
+        teams._work({"request": wrong, "place": str(tmp_path)})
+        with pytest.raises(type(here.value)) as there:
+            teams._outcome(tmp_path, None)
+        assert str(there.value) == str(here.value)
+        teams._work({"request": right, "place": str(tmp_path)})  # begun again, it has nothing to do
+        assert not (tmp_path / "out.safetensors").exists()
+        (tmp_path / "end.json").unlink()
+
+
+def test_workers_that_are_lost_too_often_are_told_of(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="training broke off 21 times: it was full"):
+        teams._outcome(tmp_path, RuntimeError("a trace\nit was full"))
+
+
+@pytest.mark.parametrize("memory", [None, "64MB"])
+def test_the_others_help_and_write_nothing(tmp_path: Path, memory: str | None, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(large_fits, "_COPIES", 10**6)
+    monkeypatch.setattr(Team, "gathered", lambda team, number: [number])
+    monkeypatch.setattr(Team, "average", lambda team, tensor: None)
+    monkeypatch.setattr(Team, "follow", lambda team, tensors: None)
+    pq.write_table(table(60, 0), tmp_path / "in.parquet")
+    data, output = str(tmp_path / "in.parquet"), str(tmp_path / "out")
+    request = Fit(data=data, output=output, epochs=1, kind="plain", modality="table", memory=memory)
+    operations.help_fit(request, Team(1, 2))
+    assert [each.name for each in tmp_path.iterdir()] == ["in.parquet"]
+
+
+@pytest.mark.parametrize(("workers", "all_processors"), [(3, 2), (1_000, 64), (2, 1)])
+def test_workers_for_whom_there_is_no_room_are_refused(workers: int, all_processors: int) -> None:
+    with pytest.raises(UsageError, match="has room for"):
+        teams.processors_each(workers, all_processors)
+
+
+def test_workers_are_those_of_ray(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="--workers: workers are processes on Ray"):
+        remote_fits.fit(Fit(data=str(tmp_path), output=str(tmp_path / "m"), workers=2))
 
 
 def test_candidates_are_tried_on_ray(ran: Path) -> None:

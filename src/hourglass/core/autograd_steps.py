@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from hourglass.core.flat_adamw import FlatAdamW, Rate
 from hourglass.core.model import Player, total
+from hourglass.core.parallel import ALONE, Team
 from hourglass.settings import Training
 
 
@@ -31,8 +32,8 @@ class AutogradStep:
 
     name = "autograd"
 
-    def __init__(self, players: list[Player], settings: Training) -> None:
-        self.turns = [(player, _groups(player, settings)) for player in players]
+    def __init__(self, players: list[Player], settings: Training, team: Team = ALONE) -> None:
+        self.turns = [(player, _groups(player, settings, team)) for player in players]
 
     def __call__(
         self, batch: Any, share: float, rate: Rate, generator: torch.Generator
@@ -60,10 +61,10 @@ class AutogradStep:
                 group.optimizer.release()
 
 
-def _groups(player: Player, settings: Training) -> list[_Group]:
+def _groups(player: Player, settings: Training, team: Team) -> list[_Group]:
     slower = [(_that_learn(group.parameters), group.rate, group.start) for group in player.slower]
     given = [(_that_learn(player.parameters), 1.0, 0.0), *slower]
-    return [_Group(FlatAdamW(those, settings), rate, start) for those, rate, start in given if those]
+    return [_Group(FlatAdamW(those, settings, team), rate, start) for those, rate, start in given if those]
 
 
 def _that_learn(parameters: list[nn.Parameter]) -> list[nn.Parameter]:

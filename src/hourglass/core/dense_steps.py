@@ -20,6 +20,7 @@ from hourglass.core.flat_adamw import FlatAdamW
 from hourglass.core.losses import absolute, bernoulli, squared
 from hourglass.core.model import Autoencoder, Player, misses_none
 from hourglass.core.networks.dense import layers_of
+from hourglass.core.parallel import ALONE, Team
 from hourglass.core.penalties import CodeTerm
 from hourglass.settings import Training
 
@@ -226,9 +227,9 @@ class WrittenOutStep:
 
     name = "written out"
 
-    def __init__(self, plan: DensePlan, settings: Training) -> None:
+    def __init__(self, plan: DensePlan, settings: Training, team: Team = ALONE) -> None:
         self.model, self.coded, self.slope = plan.model, plan.coded, plan.slope
-        self.optimizer = FlatAdamW([each for linear, _ in plan.layers for each in linear.parameters()], settings)
+        self.optimizer = FlatAdamW([each for linear, _ in plan.layers for each in linear.parameters()], settings, team)
         weights, gradients = self.optimizer.weights, self.optimizer.gradients
         self.layers = [
             _Layer(activation, weights[2 * index : 2 * index + 2], gradients[2 * index : 2 * index + 2])

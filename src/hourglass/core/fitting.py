@@ -20,6 +20,7 @@ from hourglass.core.doubts import doubts, telling_the_farthest
 from hourglass.core.fitted import HELD_OUT, OUT_OF_FOLD, TRAINING, Calibration, FittedModel
 from hourglass.core.kinds import Experiment, build, choose_device
 from hourglass.core.model import Autoencoder
+from hourglass.core.parallel import ALONE, Team
 from hourglass.core.priors import fit_prior
 from hourglass.core.scores import Combination, Scorer, raw_scores, scorer_named
 from hourglass.core.thresholds import rows_needed, threshold
@@ -53,6 +54,7 @@ def fit_model(
     calibrate: bool = True,
     report: Report | None = None,
     keep: Keep | None = None,
+    team: Team = ALONE,
 ) -> FittedModel:
     """Fit an autoencoder to `data` (an array or a frame) as the experiment `plan` says.
 
@@ -60,7 +62,8 @@ def fit_model(
     corruption that mixes them in. `calibrate`: where the held-out samples are too few for the asked false-alarm rate,
     score the training samples out of fold (a further, smaller fit a fold). `report(epoch, epochs, terms)` is called
     after each epoch, and with the number of the fold and no terms after each fold. `keep`: training is kept while it
-    runs, or goes on where it was cut off. The caller's random state is left as it was.
+    runs, or goes on where it was cut off. `team`: who trains together, each given the same; the first has the model,
+    and the others `Dismissed` raised. The caller's random state is left as it was.
     """
     _check_detection(plan)
     form = plan.format.fit(data)
@@ -78,14 +81,12 @@ def fit_model(
     _check_range(train, plan)
     device = choose_device(plan.training.device)
     material = _Material.of(form, packed, seen, noise)
-    same = {"experiment": plan.as_json(), "samples": [digest, *material.digests()], "device": device.type}
-    keeper = keep and keep(same)
+    keeper = keep and keep(_identity(plan, [digest, *material.digests()], device, team))
     with telling_the_farthest(form, packed.samples):
-        trained = _Trained.on(
-            material, material.at(kept, device), material.at(held_out, device), plan, form.layout, report, keeper
-        )
+        shown, apart = material.at(kept, device), material.at(held_out, device)
+        trained = _Trained.on(material, shown, apart, plan, form.layout, report, keeper, team)
     raw, groups, source = _calibrate(form.layout, material, held_out, trained, plan, calibrate, report)
-    card = {"samples": count, "sha256": digest} | ({"pairs": True} if seen is not None else {})
+    card = {"samples": count, "sha256": digest} | ({"pairs": True} if seen is not None else {}) | _of_team(team)
     combination = Combination.fit(raw)
     calibration = Calibration(oddest_parts(combination(raw), groups), source, packed.overlap + 1)
     return trained.model(plan, form, combination, calibration, train, card)
@@ -107,10 +108,16 @@ class Gathered:
 
 
 def fit_stream(
-    gathered: Gathered, plan: Experiment, *, report: Report | None = None, keep: Keep | None = None
+    gathered: Gathered,
+    plan: Experiment,
+    *,
+    report: Report | None = None,
+    keep: Keep | None = None,
+    team: Team = ALONE,
 ) -> FittedModel:
     """Fit an autoencoder to more samples than fit in memory, as `fit_model` does to fewer.
 
+    In a team, the stream is a worker's share of the samples, and all else that of all.
     What scorers, prior and pre-training need of the training samples they learn from those in memory.
     """
     _check_detection(plan)
@@ -119,15 +126,24 @@ def fit_stream(
     _check_range(sample, plan)
     device = choose_device(plan.training.device)
     stream.example, held = stream.example.to(device), torch.from_numpy(held_out).to(device)
-    same = {"experiment": plan.as_json(), "samples": [gathered.digest], "device": device.type}
+    keeper = keep and keep(_identity(plan, [gathered.digest], device, team))
     material = _Material(Packed(sample))
     with telling_the_farthest(gathered.form, sample):
-        trained = _Trained.on(material, stream, held, plan, gathered.form.layout, report, keep and keep(same))
+        trained = _Trained.on(material, stream, held, plan, gathered.form.layout, report, keeper, team)
     raw = trained.scores(held_out if len(held_out) else sample)
     combination = Combination.fit(raw)
     calibration = Calibration(combination(raw), HELD_OUT if len(held_out) else TRAINING)
-    card = {"samples": gathered.count, "sha256": gathered.digest}
+    card = {"samples": gathered.count, "sha256": gathered.digest} | _of_team(team)
     return trained.model(plan, gathered.form, combination, calibration, sample, card)
+
+
+def _identity(plan: Experiment, digests: list[str], device: torch.device, team: Team) -> dict[str, Any]:
+    """What makes two trainings the same, as JSON values."""
+    return {"experiment": plan.as_json(), "samples": digests, "device": device.type, **_of_team(team)}
+
+
+def _of_team(team: Team) -> dict[str, Any]:
+    return {"workers": team.size} if team.size > 1 else {}
 
 
 @dataclass(frozen=True)
@@ -185,6 +201,7 @@ class _Trained:
         layout: Layout,
         report: Report | None = None,
         keeper: Keeper | None = None,
+        team: Team = ALONE,
     ) -> _Trained:
         """Trained on `samples`; those `held` out choose the best epoch."""
         seed = plan.training.seed
@@ -198,7 +215,8 @@ class _Trained:
             notices: list[str] = []
             if not (keeper and keeper.found):  # a training that goes on had its layers trained before
                 notices = plan.pretraining.build()(network, layout, x, apart, plan.training, report)
-            history = train(network, samples, plan.training, held, report, keeper, notices)
+            history = train(network, samples, plan.training, held, report, keeper, notices, team)
+        team.dismiss()
         kinds = [scorer_named(name) for name in plan.scorers()]
         return cls(network, [kind(kind.learn(network, x, seed)) for kind in kinds], history)
 

@@ -15,6 +15,7 @@ import torch
 from torch import Tensor, nn
 from torch.optim.adamw import adamw
 
+from hourglass.core.parallel import ALONE, Team
 from hourglass.settings import Training
 
 _KERNEL: Any = getattr(torch, "_fused_adamw_", None)
@@ -27,11 +28,12 @@ Rate = float | Tensor
 class FlatAdamW:
     """Moves parameters that learn at one rate; until `release` they, and their gradients, are views of a flat tensor.
 
-    AdamW (Loshchilov & Hutter 2019) with torch's default options, after their gradient's norm is clipped.
+    AdamW (Loshchilov & Hutter 2019) with torch's default options, after their gradient was averaged over the `team`,
+    and its norm clipped.
     """
 
-    def __init__(self, parameters: Sequence[nn.Parameter], settings: Training) -> None:
-        self.parameters, self.most = list(parameters), settings.gradient_clip
+    def __init__(self, parameters: Sequence[nn.Parameter], settings: Training, team: Team = ALONE) -> None:
+        self.parameters, self.most, self.team = list(parameters), settings.gradient_clip, team
         flat = self.parameters[0].detach().new_zeros(sum(each.numel() for each in self.parameters))
         self.gradient = torch.zeros_like(flat)
         self.weights, self.gradients = _views(flat, self.parameters), _views(self.gradient, self.parameters)
@@ -43,7 +45,8 @@ class FlatAdamW:
         self._move = adamw_on(flat, self.gradient, self.moments, settings.weight_decay)
 
     def step(self, rate: Rate) -> None:
-        """Clip the gradient and move the parameters against it."""
+        """Average and clip the gradient, and move the parameters against it."""
+        self.team.average(self.gradient)
         if self.most:
             _clip(self.gradient, self.most)
         self._move(rate)

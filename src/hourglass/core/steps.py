@@ -2,7 +2,7 @@
 
 The autograd step trains everything. Plain dense stacks on a CPU take the written-out one (`core/dense_steps.py`): the
 same gradient without a graph, in buffers that every step uses again. On a CUDA device the autograd step is captured
-once and replayed, where that can be (`core/graph_steps.py`).
+once and replayed, where that can be (`core/graph_steps.py`). Where a team trains, each step averages its gradient.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from hourglass.core.autograd_steps import AutogradStep
 from hourglass.core.dense_steps import WrittenOutStep, dense_plan
 from hourglass.core.graph_steps import GraphStep, can_be_captured
 from hourglass.core.model import Autoencoder, Player
+from hourglass.core.parallel import ALONE, Team
 from hourglass.settings import Training
 
 
@@ -42,22 +43,28 @@ class Step(Protocol):
 
 @contextmanager
 def step_for(
-    model: object, players: list[Player], samples: Tensor | tuple[Tensor, ...], settings: Training
+    model: object,
+    players: list[Player],
+    samples: Tensor | tuple[Tensor, ...],
+    settings: Training,
+    team: Team = ALONE,
 ) -> Iterator[Step]:
     """The fastest step there is for this model and these samples. Once left, weights stand by themselves again."""
-    step = _fastest(model, players, samples, settings)
+    step = _fastest(model, players, samples, settings, team)
     try:
         yield step
     finally:
         step.release()
 
 
-def _fastest(model: object, players: list[Player], samples: Tensor | tuple[Tensor, ...], settings: Training) -> Step:
+def _fastest(
+    model: object, players: list[Player], samples: Tensor | tuple[Tensor, ...], settings: Training, team: Team
+) -> Step:
     plan = dense_plan(model, players, samples)
     if plan is not None:
-        return WrittenOutStep(plan, settings)
-    step = AutogradStep(players, settings)
-    if isinstance(model, Autoencoder) and can_be_captured(model, players, samples):
+        return WrittenOutStep(plan, settings, team)
+    step = AutogradStep(players, settings, team)
+    if team.size == 1 and isinstance(model, Autoencoder) and can_be_captured(model, players, samples):
         return GraphStep(model, step)
     return step
 

@@ -9,13 +9,16 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from functools import partial
-from typing import Any, Protocol, cast
+from itertools import islice
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor
 
 from hourglass.core.chunks import chunk_rows
 from hourglass.core.model import Player
+from hourglass.core.pace import default_batch_size, default_rate, rate_at
+from hourglass.core.parallel import ALONE, Team
 from hourglass.core.steps import Step, denormals_flushed, step_for
 from hourglass.errors import TrainingError
 from hourglass.settings import Training
@@ -48,9 +51,6 @@ _BLOCK = 2**18
 """Numbers shuffled at a time: they stay in the cache until their steps are done."""
 _SMALL_STEP = 2**22
 """Products (batch size times weights) below which a step runs on one thread."""
-_RATE, _ENOUGH_ROWS = 2e-3, 4
-_FEW_STEPS = 1_500
-"""Below, how far the weights go in all counts for more than how small the last steps are."""
 
 
 class Trainable(Protocol):
@@ -128,24 +128,29 @@ def train(
     report: Report | None = None,
     keeper: Keeper | None = None,
     notices: Sequence[str] = (),
+    team: Team = ALONE,
 ) -> History:
     """Train `model` on `samples` and leave it with the weights that were best on `held_out`.
 
     Without held-out samples the last epoch's weights stay. Ctrl-C keeps the best so far; a loss that is no longer
     finite goes back to the last finite weights. Both are said in the history, which begins with `notices`. Random draws
     come from `settings.seed`.
+
+    In a `team`, every worker is given the same model, with the same weights, and the same samples, of which it takes
+    its share; a stream is its share already, and its example that of all. Each judges all held-out samples, with the
+    draws of one alone.
     """
-    run = _Run(model, samples, settings, held_out, notices)
+    run = _Run(model, samples, settings, held_out, notices, team)
     try:
-        step_by = step_for(model, run.players, run.samples, settings)
+        step_by = step_for(model, run.players, in_memory(samples), settings, team)  # all choose by the same samples
         with _threads_for(model, run.history.batch_size), denormals_flushed(), step_by as step:
-            over = run.resume(keeper.found, step) if keeper and keeper.found else 0
+            over = run.resume(keeper.found if keeper else None, step)
             for epoch in range(over + 1, run.history.epochs + 1):
                 goes_on = run.epoch(epoch, step)
                 run.history.step = step.name  # what could not be captured has another by now
                 if not goes_on:
                     break
-                if keeper:
+                if keeper and team.rank == 0:
                     run.history.notices += keeper.keep(partial(run.snapshot, epoch, step))
                 if report:
                     report(epoch, run.history.epochs, run.latest())
@@ -180,14 +185,18 @@ class _Run:
         settings: Training,
         held_out: Samples | None,
         notices: Sequence[str] = (),
+        team: Team = ALONE,
     ) -> None:
-        self.model, self.samples, self.settings = model, in_memory(samples), settings
-        self.stream = None if samples is self.samples else cast(Stream, samples)
-        self.rows = self.stream.rows if self.stream else len(_columns(self.samples)[0])
+        self.model, self.settings, self.team = model, settings, team
+        self.stream = None if isinstance(samples, Tensor | tuple) else samples
+        self.samples = _shared(in_memory(samples), team)
+        counts = team.gathered(self.stream.rows if self.stream else len(_columns(self.samples)[0]))
+        rows = sum(counts)
         self.device = _columns(self.samples)[0].device
         self.held_out = held_out if held_out is not None and len(_columns(held_out)[0]) else None
-        batch_size = min(settings.batch_size or default_batch_size(self.rows), self.rows)
-        self.batches = math.ceil(self.rows / batch_size)
+        batch_size = min(settings.batch_size or default_batch_size(rows), rows)
+        self.batch = math.ceil(batch_size / team.size)
+        self.batches = math.ceil(min(counts) / self.batch)  # as many for all, or one would wait for ever
         epochs = settings.epochs or max(10, math.ceil(settings.steps / self.batches))
         self.rate = default_rate(batch_size) if settings.learning_rate is None else settings.learning_rate
         self.history = History(epochs=epochs, batch_size=batch_size, notices=[*notices])
@@ -197,6 +206,7 @@ class _Run:
         self.players = model.players()
         self.done, self.steps = 0, epochs * self.batches
         self.best, self.best_loss = _weights(model), math.inf
+        self.counted = _counted(model)
         self.contested = frozenset().union(*(player.contested for player in self.players))
         self.settled = math.ceil(epochs * max((player.settled for player in self.players), default=0.0))
 
@@ -204,8 +214,9 @@ class _Run:
         """Train for one epoch; False when training should stop after it."""
         self.model.train()
         self.model.set_progress((number - 1) / self.history.epochs)
-        means = self._mean_terms(self._one_epoch(step))
-        judged = self.validate()
+        self.team.reseed(self.generator, self.settings.seed, number)
+        means = self.team.averaged(self._mean_terms(self._one_epoch(step)))
+        judged = self.team.averaged(self.validate())
         if not math.isfinite(sum(means.values()) + sum(judged.values())):
             self._diverged(number)
             return False
@@ -223,11 +234,12 @@ class _Run:
 
     def _one_epoch(self, step: Step) -> Iterator[tuple[Mapping[str, Tensor | float], int]]:
         """The terms of each batch and its size."""
-        for batch, count in self._shuffled(self.history.batch_size):
+        for batch, count in islice(self._shuffled(self.batch), self.batches):
             self.done += 1
             share = self.done / self.steps
             rate = self.rate * rate_at(share, self.settings.schedule, self.steps)
             yield step(batch, share, rate, self.generator), count
+            self.team.follow(self.counted)
 
     def _shuffled(self, size: int) -> Iterator[tuple[Samples, int]]:
         """Batches of all samples. Rows are shuffled block by block; batches are views of a block."""
@@ -293,8 +305,15 @@ class _Run:
             tensors["random.cuda"] = torch.cuda.get_rng_state(self.device)
         return Snapshot({"epoch": epoch, "best_loss": self.best_loss, "history": history}, tensors)
 
-    def resume(self, snapshot: Snapshot, step: Step) -> int:
-        """Go back to a snapshot; gives the epoch that was over then."""
+    def resume(self, snapshot: Snapshot | None, step: Step) -> int:
+        """Go back to a snapshot, if there is one; gives the epoch that was over then."""
+        over = self._resumed(snapshot, step) if snapshot else 0
+        if len({*self.team.gathered(over)}) > 1:
+            what = "the workers found different trainings that were cut off"
+            raise TrainingError(what, where="training", how="give all machines the same folder for the model")
+        return over
+
+    def _resumed(self, snapshot: Snapshot, step: Step) -> int:
         try:
             return self._restore(snapshot.facts, snapshot.tensors, step)
         except (LookupError, TypeError, ValueError, RuntimeError) as fault:
@@ -327,34 +346,6 @@ class _Run:
         self.history.seconds = self.seconds()
 
 
-def rate_at(share: float, schedule: str, steps: int = _FEW_STEPS) -> float:
-    """The step size, as a share of the largest, when `share` of a training of so many steps is over.
-
-    One cycle goes up and then down; the fewer steps there are, the longer it stays up.
-    """
-    if schedule == "constant":
-        return 1.0
-    warm_up, top = (0.15, max(0.15, 0.8 * (1 - steps / _FEW_STEPS))) if schedule == "one-cycle" else (0.0, 0.0)
-    if share < warm_up:
-        return 0.04 + 0.96 * share / warm_up
-    down = max(0.0, share - top) / (1 - top)
-    return 0.002 + 0.998 * 0.5 * (1 + math.cos(math.pi * down))
-
-
-def default_rate(batch_size: int) -> float:
-    """The largest step size: with few rows a step, in proportion to their root (Malladi et al. 2022).
-
-    >>> [default_rate(rows) for rows in (256, 4, 1)]
-    [0.002, 0.002, 0.001]
-    """
-    return _RATE * min(1.0, math.sqrt(batch_size / _ENOUGH_ROWS))
-
-
-def default_batch_size(rows: int) -> int:
-    """A power of two, about a 25th of the rows, 16 to 256."""
-    return int(2 ** min(8, max(4, round(math.log2(max(rows, 1) / 25)))))
-
-
 def in_memory(samples: Samples | Stream) -> Samples:
     """Samples as they are; of a stream some of them."""
     return samples if isinstance(samples, Tensor | tuple) else samples.example
@@ -375,6 +366,17 @@ def _batches(samples: Samples, size: int) -> Iterator[tuple[Samples, int]]:
     """The samples `size` at a time, in the same form, and how many they are."""
     for batch in zip(*(torch.split(each, size) for each in _columns(samples)), strict=True):
         yield batch if isinstance(samples, tuple) else batch[0], len(batch[0])
+
+
+def _shared(samples: Samples, team: Team) -> Samples:
+    """A worker's share of the samples, in the same form."""
+    return tuple(map(team.share, samples)) if isinstance(samples, tuple) else team.share(samples)
+
+
+def _counted(model: Trainable) -> list[Tensor]:
+    """What a model keeps but does not learn by gradients."""
+    learned = {weight.data_ptr() for weight in model.parameters()}
+    return [tensor for tensor in model.state_dict().values() if tensor.data_ptr() not in learned]
 
 
 def _weights(model: Trainable) -> dict[str, Tensor]:

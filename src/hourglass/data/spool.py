@@ -43,14 +43,17 @@ class Spool:
     def __exit__(self, *fault: object) -> None:
         self._file.close()
 
-    def append(self, samples: np.ndarray) -> None:
-        """Write further samples (n, *shape), float32. `DataError` where the disk is full."""
+    def append(self, samples: np.ndarray, own: slice = slice(None)) -> None:
+        """Write further samples (n, *shape), float32, or those of them that are one's own.
+
+        What others hold may become the `gap` too. `DataError` where the disk is full.
+        """
         try:
-            self._file.write(np.ascontiguousarray(samples, dtype=np.float32).data)
+            self._file.write(np.ascontiguousarray(samples[own], dtype=np.float32).data)
             self._file.flush()
         except OSError as error:
             raise self._fault(error) from error
-        self.rows += len(samples)
+        self.rows += len(samples[own])
         if self.gap is None and bool((lacking := np.isnan(samples).any(axis=tuple(range(1, samples.ndim)))).any()):
             self.gap = samples[lacking.argmax()].copy()
 

@@ -69,7 +69,7 @@ class RayCrew:
 
     def __init__(self, ray: Any) -> None:
         self._ray, self._ground = ray, None
-        self.size = _processors(ray)
+        self.size = processors(ray)
 
     def try_out(self, ground: Any, candidates: Sequence[Any]) -> list[Any]:
         """The trials of candidates, in their order."""
@@ -118,7 +118,7 @@ def _model(content: bytes) -> FittedModel:
 def _as_done(ray: Any, start: Callable[[J], Any], jobs: Sequence[J]) -> Iterator[tuple[J, Any]]:
     """Jobs with their results, or with the `DataError` of a worker that died each time, as they are done."""
     waiting, running = list(reversed(jobs)), dict[Any, J]()
-    ahead = _AHEAD * _processors(ray)
+    ahead = _AHEAD * processors(ray)
     while waiting or running:
         while waiting and len(running) < ahead:
             job = waiting.pop()
@@ -137,7 +137,7 @@ def _result(ray: Any, done: Any) -> Any:
         return DataError(what, how="give it less --memory, or the machines more")
 
 
-def _processors(ray: Any) -> int:
+def processors(ray: Any) -> int:
     """How many tasks the cluster runs at a time; `UsageError` where it has no room for any."""
     count = int(ray.cluster_resources().get("CPU", 0))
     if not count:  # a task would wait for ever

@@ -31,6 +31,7 @@ def describe(model: FittedModel) -> dict[str, Any]:
             "stopped": history.stopped,
             "seconds": round(history.seconds, 3),
             "step": history.step,
+            "workers": model.card.get("workers", 1),
             "terms": (history.validation or history.training or [{}])[max(history.best_epoch - 1, 0)],
         },
         "calibration": {

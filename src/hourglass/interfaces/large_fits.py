@@ -13,6 +13,7 @@ import torch
 from hourglass.core.fitted import DETECTOR, FittedModel
 from hourglass.core.fitting import Gathered, Keep, fit_stream
 from hourglass.core.kinds import Experiment
+from hourglass.core.parallel import ALONE, Team
 from hourglass.data.alike import Alike
 from hourglass.data.listing import several
 from hourglass.data.samples import Frame
@@ -65,8 +66,13 @@ def _whole_size(request: Fit, shards: Shards) -> int:
     return total
 
 
-def learn_stream(request: Fit, shards: Shards, listener: Listener, keep: Keep | None = None) -> FittedModel:
-    """A detector fitted to the rows of all shards, of which only a part is in memory at any time."""
+def learn_stream(
+    request: Fit, shards: Shards, listener: Listener, keep: Keep | None = None, team: Team = ALONE
+) -> FittedModel:
+    """A detector fitted to the rows of all shards, of which only a part is in memory at any time.
+
+    In a team, each reads all rows, learns the same format, and keeps its share.
+    """
     memory = bytes_of(request.memory)
     rows = _Rows.of(request, shards, memory, listener)
     survey = rows.surveyed()
@@ -81,14 +87,16 @@ def learn_stream(request: Fit, shards: Shards, listener: Listener, keep: Keep | 
     with ExitStack() as stack:
         window = memory // _WINDOW
         spool = stack.enter_context(Spool(Path(request.output).absolute().parent, form.layout.shape, window))
+        packed = 0
         for frame, _, held in rows.blocks("packing"):
             samples = form.pack(frame).samples
             digest.update(np.ascontiguousarray(samples).data)
-            spool.append(samples[~held])
+            spool.append(samples[~held], team.part(packed))
+            packed += int(np.count_nonzero(~held))
         spool.example = _example(form.pack(sample).samples, spool.gap)
         kept = form.pack(held_out).samples if held_out is not None else np.empty((0, *form.layout.shape), np.float32)
         gathered = Gathered(form, spool, kept, survey.rows, digest.hexdigest())
-        model = fit_stream(gathered, rows.plan, report=listener.epoch, keep=keep)
+        model = fit_stream(gathered, rows.plan, report=listener.epoch, keep=keep, team=team)
     model.card["task"] = DETECTOR
     if request.label:
         model.card["label"] = {"column": request.label, "normal": request.normal}

@@ -11,6 +11,7 @@ from hourglass import recipes
 from hourglass.core.fitted import DETECTOR, FittedModel
 from hourglass.core.fitting import Keep, fit_model
 from hourglass.core.kinds import Experiment
+from hourglass.core.parallel import ALONE, Team
 from hourglass.data.files import find_time_column
 from hourglass.data.formats import Data
 from hourglass.data.samples import Frame, Pictures, Recordings
@@ -50,11 +51,13 @@ class Nobody:
     def progress(self, what: str, done: int, total: int) -> None: ...
 
 
-def learn(request: Learning, data: Data, listener: Listener, keep: Keep | None = None) -> tuple[FittedModel, Data]:
+def learn(
+    request: Learning, data: Data, listener: Listener, keep: Keep | None = None, team: Team = ALONE
+) -> tuple[FittedModel, Data]:
     """A detector fitted to `data` as the request says, and the rows it learned from; its card remembers the label.
 
-    What `AnomalyDetector.fit` does, without importing scikit-learn, which takes as long as a small fit. `keep` as for
-    `fit_model`.
+    What `AnomalyDetector.fit` does, without importing scikit-learn, which takes as long as a small fit. `keep` and
+    `team` as for `fit_model`.
     """
     request, plan, train = material(request, data, listener)
     taught = lesson(request, plan, train)
@@ -62,7 +65,14 @@ def learn(request: Learning, data: Data, listener: Listener, keep: Keep | None =
         listener.note(notice)
     folds = plan.modality != "audio" and not taught.for_denoising  # each is a whole fit
     model = fit_model(
-        taught.data, plan, seen=taught.seen, noise=taught.noise, calibrate=folds, report=listener.epoch, keep=keep
+        taught.data,
+        plan,
+        seen=taught.seen,
+        noise=taught.noise,
+        calibrate=folds,
+        report=listener.epoch,
+        keep=keep,
+        team=team,
     )
     model.history.notices[:0] = taught.notices
     model.card["task"] = DETECTOR

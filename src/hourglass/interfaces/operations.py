@@ -5,10 +5,12 @@ Only judging a model, and drawing its report, need scikit-learn: they import it 
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -16,16 +18,18 @@ import numpy as np
 import pyarrow as pa
 
 from hourglass.core.anomaly_likelihood import by_likelihood
-from hourglass.core.checkpoints import load_model, save_model
+from hourglass.core.checkpoints import TrainingFile, load_model, save_model, training_place
 from hourglass.core.fitted import Detection, FittedModel
-from hourglass.core.fitting import versions
+from hourglass.core.fitting import Keep, versions
 from hourglass.core.heads import Classes
+from hourglass.core.parallel import ALONE, Dismissed, Team
 from hourglass.data.audio import AudioFormat
 from hourglass.data.files import read, read_blocks
 from hourglass.data.formats import Data
 from hourglass.data.images import ImageFormat
 from hourglass.data.samples import Frame, Pictures, Recordings, unique_notices
 from hourglass.data.series import SeriesFormat
+from hourglass.data.shards import Shards
 from hourglass.data.tables import TableFormat
 from hourglass.data.writing import write_table
 from hourglass.errors import DataError, UsageError
@@ -67,18 +71,17 @@ class Outcome:
     findings: Findings | None = None
 
 
-def fit(request: Fit, listener: Listener | None = None) -> Outcome:
-    """Fit an autoencoder to a file, calibrate it as a detector, and save it."""
+def fit(request: Fit, listener: Listener | None = None, team: Team = ALONE) -> Outcome:
+    """Fit an autoencoder to a file, calibrate it as a detector, and save it.
+
+    In a team this is the first worker's; the others `help_fit`.
+    """
     check_place(request.output, MODEL, "--output", request.data)
     check_place(request.report, HTML, "--report", request.data)
     listener = listener or Nobody()
     large = too_large(request)
     with resuming(request.output, request.resume, listener) as training:
-        if large is not None:
-            data, model = None, learn_stream(request, large, listener, training.keep)
-        else:
-            data = _read(request.data, listener, request.skip_bad)
-            model, train = learn(request, data, listener, training.keep)
+        model, data, train = _learned(request, large, listener, training.keep, team)
         path = save_model(model, request.output)
         left = training.ended(interrupted(model))
     if data is not None and request.report:
@@ -89,6 +92,24 @@ def fit(request: Fit, listener: Listener | None = None) -> Outcome:
         document["memory"] = {"bound": bytes_of(request.memory), "peak": peak_memory()}
     document["notices"] = unique_notices([*(read_notices(data) if data is not None else []), *document["notices"]])
     return Outcome(document, model, interrupted(model))
+
+
+def help_fit(request: Fit, team: Team) -> None:
+    """Train with the other workers of a team, of whom the first fits; nothing is written."""
+    place = training_place(Path(request.output).with_suffix(".safetensors"))
+    with contextlib.suppress(Dismissed):
+        _learned(request, too_large(request), Nobody(), partial(TrainingFile, place, request.resume), team)
+
+
+def _learned(
+    request: Fit, large: Shards | None, listener: Listener, keep: Keep, team: Team
+) -> tuple[FittedModel, Data | None, Data | None]:
+    """A fitted model; and the data that were given, and those of them that it learned from, where all are in memory."""
+    if large is not None:
+        return learn_stream(request, large, listener, keep, team), None, None
+    data = _read(request.data, listener, request.skip_bad)
+    model, train = learn(request, data, listener, keep, team)
+    return model, data, train
 
 
 def detect(request: Detect, listener: Listener | None = None) -> Outcome:

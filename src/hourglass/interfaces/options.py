@@ -116,6 +116,9 @@ class Fit(Learning, Large):
     clean: str | None = option(None, "the clean twins of noisy DATA: a folder of the same names, or as many rows")
     output: str = option(REQUIRED, "file to write the model to; .safetensors is added where it has no suffix")
     resume: bool = option(False, "go on with the training of this model that was cut off, by the same command")
+    workers: int | None = option(
+        None, "with --on: processes that train together, each on its share of the rows (default: 1)", low=1
+    )
     report: str | None = option(None, "write a report to this HTML file")
 
 
