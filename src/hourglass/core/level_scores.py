@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import final
 
 import torch
@@ -12,6 +13,8 @@ from hourglass.core.networks.grids import channels_first
 from hourglass.core.scores import ErrorScorer, Scorer
 from hourglass.core.whitening import parts
 
+_WITHIN = 0.99
+"""The share of the training windows that keep to a limit."""
 _STEADY = 0.1
 """Deviation of packed numbers below which a channel's level counts as moving by so much."""
 
@@ -22,9 +25,9 @@ class ShapeAndLevelScorer(Scorer):
 
     The error of the plain reconstruction says what is odd in a window's shape. Its level, the mean of a channel, is a
     single number of the code, which a network passes on wherever it lies. So the score is the combined index of process
-    monitoring (Yue and Qin 2001): error / usual error + level / usual level, where `level` is the mean square over
-    channels of the level's deviation from the training windows' mean, in their standard deviations, and `usual` the
-    mean over training windows.
+    monitoring (Yue and Qin 2001): error / its limit + level / its limit, where `level` is the mean square over channels
+    of the level's deviation from the training windows' mean, in their standard deviations, and a limit is what 99 % of
+    the training windows keep to. In means of the training windows, what has the longer tail would drown the other.
     """
 
     name = "shape-and-level"
@@ -33,20 +36,26 @@ class ShapeAndLevelScorer(Scorer):
     @classmethod
     @torch.inference_mode()
     def learn(cls, network: Autoencoder, samples: Tensor, seed: int) -> dict[str, Tensor]:
-        """Mean error (1,); mean and standard deviation of levels, each (channels,), and their mean square (1,)."""
-        error = torch.cat([ErrorScorer({})(network, part) for part in parts(samples)]).mean().clamp(min=1e-12)
+        """Limits of errors and of squared levels, each (1,); mean and deviation of levels, each (channels,)."""
+        error = _limit(torch.cat([ErrorScorer({})(network, part) for part in parts(samples)])).clamp(min=1e-12)
         levels, known = _levels(samples)
         count = known.sum(0).clamp(min=1)
         mean = (levels * known).sum(0) / count
         scale = (((levels - mean).square() * known).sum(0) / count).sqrt().clamp(min=_STEADY)
-        # a level that never moves has no part in the usual one, so that those that do are not thinned by it
-        usual = _squares(levels, known, mean, scale).mean().clamp(min=1 / len(mean))
-        state = {"error": error[None], "mean": mean, "scale": scale, "level": usual[None]}
+        # at least what one channel alone would add: levels that never move are no scale for those that do
+        level = _limit(_squares(levels, known, mean, scale)).clamp(min=1 / len(mean))
+        state = {"error": error[None], "mean": mean, "scale": scale, "level": level[None]}
         return {name: tensor.cpu().clone() for name, tensor in state.items()}
 
     def __call__(self, network: Autoencoder, x: Tensor) -> Tensor:
-        error, mean, scale, usual = (self.state[name].to(x.device) for name in ("error", "mean", "scale", "level"))
-        return ErrorScorer({})(network, x) / error + _squares(*_levels(x), mean, scale) / usual
+        error, mean, scale, level = (self.state[name].to(x.device) for name in ("error", "mean", "scale", "level"))
+        return ErrorScorer({})(network, x) / error + _squares(*_levels(x), mean, scale) / level
+
+
+def _limit(values: Tensor) -> Tensor:
+    """What 99 % of the values keep to; torch's own quantile refuses more than 2^24 of them."""
+    rank = max(1, math.ceil(_WITHIN * len(values)))
+    return values.kthvalue(rank).values
 
 
 def _squares(levels: Tensor, known: Tensor, mean: Tensor, scale: Tensor) -> Tensor:

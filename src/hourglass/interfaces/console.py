@@ -9,6 +9,7 @@ import traceback
 from typing import Any, Self
 
 from hourglass.errors import HourglassError
+from hourglass.interfaces.signals import insist
 
 _SLOW = 0.1
 """Seconds between two redraws of the progress bar: short epochs should not wait for the terminal."""
@@ -45,6 +46,7 @@ class Console:
 
     def epoch(self, epoch: int, epochs: int, terms: dict[str, float]) -> None:
         """One epoch, or one fold (no terms), is over: a bar on a terminal, else one line at the start."""
+        insist()
         if self.quiet:
             return
         if not sys.stderr.isatty():

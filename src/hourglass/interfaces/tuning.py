@@ -15,6 +15,7 @@ from hourglass.interfaces.learning import Listener, Nobody, learn, material, pla
 from hourglass.interfaces.operations import Outcome, interrupted, read_notices
 from hourglass.interfaces.options import Tune
 from hourglass.interfaces.outputs import MODEL, check_place
+from hourglass.interfaces.signals import heeded
 from hourglass.settings import Search
 
 
@@ -42,6 +43,8 @@ def tune(request: Tune, listener: Listener | None = None) -> Outcome:
         found = tuning.search(train, plan_of, how, fixed_kind=fixed, progress=progress, crew=helpers)
     ended = _ended(found, how)
     listener.note(ended)
+    if found.stopped == "interrupted":
+        heeded()
     model, _ = learn(request.replace(**found.best.parameters), data, listener)
     model.card["tuning"] = found.as_json()
     path = save_model(model, request.output)
