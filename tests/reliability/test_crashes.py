@@ -1,5 +1,6 @@
 """Kills, failing disks, two writers and signals: the old model or the new one is there, whole."""
 
+import contextlib
 import errno
 import os
 import resource
@@ -167,21 +168,20 @@ def test_a_training_that_cannot_be_kept_goes_on_and_says_so(tmp_path: Path, monk
     assert fingerprint(model) == fingerprint(whole)
 
 
-@pytest.fixture
+@contextlib.contextmanager
 def at_most_a_kilobyte() -> Iterator[None]:
-    """No file may grow beyond: a limit that even root keeps to."""
+    """No file may grow beyond, a log of these tests neither: a limit that even root keeps to."""
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (1_024, hard))
-    yield
-    resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
 
 
-def test_a_file_that_may_not_grow_leaves_the_old_model(
-    model: FittedModel, saved: Path, request: pytest.FixtureRequest
-) -> None:
-    old = saved.read_bytes()
-    request.getfixturevalue("at_most_a_kilobyte")
-    with pytest.raises(DataError, match=r"File too large \([0-9,]+ bytes are free, [0-9,]+ needed\)"):
+def test_a_file_that_may_not_grow_leaves_the_old_model(model: FittedModel, saved: Path) -> None:
+    old, words = saved.read_bytes(), r"File too large \([0-9,]+ bytes are free, [0-9,]+ needed\)"
+    with pytest.raises(DataError, match=words), at_most_a_kilobyte():
         save_model(model, saved)
     assert saved.read_bytes() == old
     assert [each.name for each in saved.parent.iterdir()] == [saved.name]
