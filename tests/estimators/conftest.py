@@ -42,7 +42,7 @@ def shop() -> Shop:
 
 @pytest.fixture(scope="session")
 def detector(plane: Plane) -> AnomalyDetector:
-    """Calibrated on 60 held-out rows."""
+    """Calibrated on 300 scores out of fold."""
     training = Training(epochs=30, validation=0.2)
     return AnomalyDetector(TableAutoencoder(kind="plain", latent=2, training=training), 0.1).fit(plane(300))
 

@@ -336,7 +336,10 @@ def _rows_needed(plan: Experiment, packed: Packed) -> int:
 
 
 def _fold_count(samples: int, plan: Experiment) -> int:
-    return min(plan.detection.folds or (10 if samples <= _SMALL else 5), samples // 2)
+    """How many folds: so few that a fold's network sees no more than the real one, or its scores would be too low."""
+    usual, held_out = 10 if samples <= _SMALL else 5, plan.training.validation
+    most = max(2, int(1 / held_out + 1e-9)) if held_out else usual
+    return min(plan.detection.folds or min(usual, most), samples // 2)
 
 
 def _folds(packed: Packed, folds: int, seed: int) -> Iterator[np.ndarray]:
