@@ -23,7 +23,7 @@ PARTS = {
     6: "Numbers that break a training stop it, or are told",
     7: "Hostile text is escaped, and nothing is written elsewhere",
     8: "Memory, threads and file handles stay flat",
-    9: "scikit-learn's own checks of every estimator; every error text is hit",
+    9: "scikit-learn's own checks of every estimator; every error says how to mend what is wrong",
 }
 _CHECKS = "test_scikit_learns_checks"
 _PLACES = {
