@@ -70,8 +70,8 @@ WORKS = (
     Work("deep digits", (784, 512, 256, 60), 60_000, 256, 1, threads=2),
     Work("beats", (140, 64, 32, 16), 5_000, 512, 60),
     Work("table", (30, 16, 8), 200_000, 1_024, 3),
-    Work("one row a step", (140, 64, 32, 16), 1_000, 1, 2),
-    Work("pictures", (4_096, 32), 256, 32, 2, channels=(32, 64, 128)),
+    Work("one row a step", (140, 64, 32, 16), 1_000, 1, 5),
+    Work("pictures", (4_096, 32), 256, 32, 8, channels=(32, 64, 128)),
     *([Work("digits on a GPU", (784, 64), 60_000, 256, 10, device="cuda")] if torch.cuda.is_available() else []),
 )
 
