@@ -73,6 +73,31 @@ def test_a_column_colours_the_points(hourglass: Command, model: Path, rows: Path
         np.testing.assert_allclose(traces[0]["x"], codes[1::3, 0], rtol=1e-4, atol=1e-4)
 
 
+def test_clusters_are_a_column_and_the_colours_of_the_map(
+    hourglass: Command, model: Path, rows: Path, tmp_path: Path
+) -> None:
+    path, codes = tmp_path / "map.html", tmp_path / "codes.csv"
+    done = hourglass("encode", model, rows, "--clusters", "3", "--plot", path, "-o", codes, "--json")
+    assert done.code == 0
+    assert sum(done.document["clusters"]) == 120
+    assert f"3 clusters ({', '.join(map(str, done.document['clusters']))} samples)" in done.err
+    table = list(csv.DictReader(codes.read_text().splitlines()))
+    assert list(table[0])[:2] == ["cluster", "latent0"]
+    counts = [sum(row["cluster"] == str(group) for row in table) for group in range(3)]
+    assert counts == done.document["clusters"] == sorted(counts, reverse=True)
+    traces = figure_of(path)["data"]
+    assert [(trace["name"], len(trace["x"])) for trace in traces] == [(str(i), n) for i, n in enumerate(counts)]
+    assert hourglass("decode", model, codes, "-o", tmp_path / "back.csv").code == 0
+
+
+def test_a_column_colours_clusters_too(hourglass: Command, model: Path, rows: Path, tmp_path: Path) -> None:
+    words = ("--clusters", "2", "--label", "group", "--plot", tmp_path / "map.html")
+    done = hourglass("encode", model, rows, *words)
+    assert (done.code, done.out) == (0, "")
+    assert "2 clusters (" in done.err
+    assert len(figure_of(tmp_path / "map.html")["data"]) == 3
+
+
 def _frame(path: Path) -> Any:
     from hourglass.data.files import read
 
@@ -96,6 +121,8 @@ def test_codes_are_written_beside_the_map_where_asked(
         (("--plot", "{folder}/map.png"), ".html"),
         (("--plot", "{folder}/map.html", "--label", "grup"), "did you mean 'group'"),
         (("--label", "group"), "--plot FILE.html"),
+        (("--clusters", "3", "-o", "{folder}/codes.npy"), "-o codes.csv"),
+        (("--clusters", "1"), "at least 2"),
     ],
     ids=" ".join,
 )

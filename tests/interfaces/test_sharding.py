@@ -223,6 +223,7 @@ def test_text_is_cut_where_that_is_safe_and_read_whole_where_not(
         (["detect", "MODEL", "FEW", "-o", "OTHER"], 3, "files that are not from here, such as mine.txt"),
         (["detect", "MODEL", "FEW", "-o", "out", "--report", "r.html"], 2, "for all rows at once"),
         (["detect", "MODEL", "FEW", "-o", "out", "--false-discovery-rate", ".1"], 2, "for all rows at once"),
+        (["encode", "MODEL", "FEW", "-o", "out", "--clusters", "3"], 2, "for all rows at once"),
         (["detect", "MODEL", "FEW", "-o", "out", "--memory", "much"], 2, "got 'much', wanted a size"),
         (["detect", "MODEL", "FEW/a.parquet", "-o", "s.csv", "--on", "ray"], 2, "scored shard by shard"),
     ],

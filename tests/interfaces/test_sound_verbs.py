@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import re
 from pathlib import Path
 
@@ -76,6 +77,21 @@ def test_codes_come_with_the_stretch_that_each_is_of(hourglass: Command, folder:
     assert {(line["low"], line["high"]) for line in lines} == {("0", "1000"), ("500", "1500"), ("1000", "2000")}
     codes = np.array([[float(line[f"latent{place}"]) for place in range(3)] for line in lines])
     np.testing.assert_allclose(codes, found.encode(read(folder)), rtol=1e-6)
+
+
+def test_calls_are_grouped_without_labels(hourglass: Command, folder: Path, tmp_path: Path) -> None:
+    model, place = tmp_path / "model.safetensors", tmp_path / "codes.csv"
+    words = ("--kind", "plain", "--latent", "2", "--set", "format.fft=64", "--set", "format.frames=64", "--quiet")
+    assert hourglass("fit", folder, "-o", model, *words, "--epochs", "10").code == 0
+    assert hourglass("encode", model, folder, "--clusters", "2", "-o", place).code == 0
+    rows = list(csv.DictReader(place.read_text().splitlines()))
+    assert list(rows[0]) == ["name", "channel", "start", "end", "cluster", "latent0", "latent1"]
+    groups = [row["cluster"] for row in rows]
+    assert groups.count("0") > groups.count("1") > 0
+    assert len({row["cluster"] for row in rows if row["start"] == "0"}) == 1  # all calls begin alike
+    many = hourglass("encode", model, folder, "--clusters", "100")
+    assert (many.code, many.out) == (2, "")
+    assert "ask for fewer" in many.err
 
 
 def test_codes_are_drawn_by_the_folder_of_their_recording(

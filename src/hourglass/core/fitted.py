@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from hourglass.core.chunks import MOST_ROWS, in_chunks
-from hourglass.core.heads import Head
+from hourglass.core.heads import Classes, Head
 from hourglass.core.kinds import Experiment
 from hourglass.core.latent_space import between
 from hourglass.core.model import Autoencoder
@@ -133,20 +133,22 @@ class FittedModel:
 
     def predict(self, data: Data) -> np.ndarray:
         """What the head makes of each sample: its likeliest class, or its quantities. Shape (n,) or (n, k)."""
-        return self._the_head().meaning.predictions(self.head_outputs(self.format.pack(data).samples))
+        return self.the_head().meaning.predictions(self.head_outputs(self.format.pack(data).samples))
 
     def probabilities(self, data: Data) -> np.ndarray:
         """Probability of each class, float64, shape (n, classes), in the order of the head's labels."""
-        outputs = self.head_outputs(self.format.pack(data).samples)
-        odds = np.exp(outputs - outputs.max(axis=1, keepdims=True))
-        return np.asarray(odds / odds.sum(axis=1, keepdims=True))
+        meaning = self.the_head().meaning
+        if not isinstance(meaning, Classes):
+            raise UsageError("the model predicts quantities, not classes", where="probabilities", how="call predict")
+        return meaning.probabilities(self.head_outputs(self.format.pack(data).samples))
 
     def head_outputs(self, samples: np.ndarray) -> np.ndarray:
         """The head's outputs for packed samples, float64, shape (n, outputs)."""
-        head = self._the_head()
+        head = self.the_head()
         return self._run(lambda x: head.outputs(self.network, x), samples).astype(np.float64)
 
-    def _the_head(self) -> Head:
+    def the_head(self) -> Head:
+        """What it learned from labels; `UsageError` where it did not."""
         if self.head is None:
             how = "teach it labels first: hourglass finetune MODEL DATA --label COLUMN -o TUNED"
             raise UsageError("the model has not learned from labels", where="predict", how=how)

@@ -68,6 +68,11 @@ class Classes:
         """The likeliest class of each sample."""
         return np.asarray(self.labels[outputs.argmax(1)])
 
+    def probabilities(self, outputs: np.ndarray) -> np.ndarray:
+        """Probability of each class, shape (n, k)."""
+        odds = np.exp(outputs - outputs.max(axis=1, keepdims=True))
+        return np.asarray(odds / odds.sum(axis=1, keepdims=True))
+
     def figures(self, outputs: np.ndarray, target: np.ndarray, seen: np.ndarray) -> dict[str, float]:
         """Share of samples that are right, and that of always naming the most frequent class `seen` in training."""
         most = np.bincount(seen, minlength=self.outputs).argmax()

@@ -6,7 +6,6 @@ import warnings
 from typing import Any
 
 import numpy as np
-from sklearn.cluster import KMeans
 from sklearn.decomposition import PCA
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.linear_model import LogisticRegression
@@ -18,6 +17,7 @@ from sklearn.preprocessing import StandardScaler
 from hourglass.core.fitted import FittedModel
 from hourglass.data.formats import Data
 from hourglass.errors import DataError, SchemaError
+from hourglass.estimators.clustering import k_means
 
 MOST_ROWS = 10_000
 """Rows that the classifier learns from, and rows that it is judged on; of more, so many are drawn."""
@@ -54,10 +54,10 @@ def _judged(x: np.ndarray, y: np.ndarray, x_test: np.ndarray, y_test: np.ndarray
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ConvergenceWarning)  # classes that a line parts have no best line
         classifier.fit(x, y)
-    clusters = KMeans(len(np.unique(y_test)), n_init=5, random_state=seed).fit_predict(x_test)
+    groups = k_means(x_test, len(np.unique(y_test)), seed).groups
     return {
         "accuracy": float(classifier.score(x_test, y_test)),
-        "nmi": float(normalized_mutual_info_score(y_test, clusters)),
+        "nmi": float(normalized_mutual_info_score(y_test, groups)),
     }
 
 

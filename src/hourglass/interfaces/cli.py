@@ -26,6 +26,7 @@ from hourglass.interfaces.console import (
     fit_lines,
     inspect_lines,
     recipe_lines,
+    value_lines,
     visible,
 )
 from hourglass.interfaces.service import settings
@@ -105,16 +106,9 @@ def _tail(request: options.Detect) -> int:
 @verb(options.Encode)
 def encode(request: options.Encode) -> int:
     """Write the codes of DATA: what the bottleneck lets through. With --plot, draw them as a map."""
-    if request.plot is None:
-        if request.label is not None:
-            raise UsageError("--label colours the map of the codes", where="encode", how="add --plot FILE.html")
-        return _convert("encode", request)
-    from hourglass.interfaces import plotting
-
-    with Console(request.quiet) as console:
-        _told(plotting.plot(request, console), request, console)
-        console.say(f"the map is in {request.plot}")
-    return DONE
+    if request.plot is None and request.label is not None:
+        raise UsageError("--label colours the map of the codes", where="encode", how="add --plot FILE.html")
+    return _convert("encode", request)
 
 
 @verb(options.Decode)
@@ -153,7 +147,8 @@ def denoise(request: options.Denoise) -> int:
 
 
 def _convert(name: str, request: options.Convert | options.Decode) -> int:
-    if isinstance(request, options.Large) and (code := _by_shards(name, request)) is not None:
+    drawn = isinstance(request, options.Encode) and request.plot is not None  # a map is of all samples together
+    if isinstance(request, options.Large) and not drawn and (code := _by_shards(name, request)) is not None:
         return code
     from hourglass.interfaces import operations
 
@@ -170,12 +165,13 @@ def _by_shards(name: str, request: Any) -> int | None:
 
 def _values(operation: Callable[..., Outcome], request: Any) -> int:
     """Run an operation that writes values, which may go to stdout."""
-    _check_stdout(operation.__name__, request.json, request.output)
+    if not getattr(request, "plot", None):
+        _check_stdout(operation.__name__, request.json, request.output)
     with Console(request.quiet) as console:
         outcome = operation(request, console)
         _told(outcome, request, console)
-        if request.output:
-            console.say(f"wrote {' x '.join(map(str, outcome.document['shape']))} values to {request.output}")
+        for line in value_lines(outcome.document):
+            console.say(line)
     return BAD_DATA if outcome.document.get("failed") else DONE
 
 

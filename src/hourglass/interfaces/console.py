@@ -144,6 +144,17 @@ def fit_lines(document: dict[str, Any]) -> list[str]:
 _MODALITIES = {"table": "a table", "series": "a series", "image": "pictures", "audio": "recordings"}
 
 
+def value_lines(document: dict[str, Any]) -> list[str]:
+    """What was written, and in what groups the codes lie."""
+    lines = []
+    if sizes := document.get("clusters"):
+        apart = f"separation {document['separation']:.2f} (1 is far apart, 0 is on the border)"
+        lines.append(f"{len(sizes)} clusters ({_listed([f'{size:,}' for size in sizes])} samples); {apart}")
+    if document["output"]:
+        lines.append(f"wrote {' x '.join(map(str, document['shape']))} values to {document['output']}")
+    return [*lines, f"the map is in {document['plot']}"] if document.get("plot") else lines
+
+
 def inspect_lines(document: dict[str, Any]) -> list[str]:
     """A model file, one fact a line."""
     label, calibration = document["label"], document["calibration"]

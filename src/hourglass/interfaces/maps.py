@@ -31,11 +31,23 @@ def codes_part(subject: Subject) -> Part:
 
 def labels_part(subject: Subject, column: str) -> Part:
     """The codes as points in the plane, coloured by a column of the data."""
-    labels = _labels(subject, column)
+    return _groups_part(subject, _labels(subject, column), column)
+
+
+def clusters_part(subject: Subject, clusters: np.ndarray) -> Part:
+    """The codes as points in the plane, coloured by their cluster, a number for each sample."""
+    return _groups_part(subject, clusters.astype(str), "cluster")
+
+
+def _groups_part(subject: Subject, words: np.ndarray, what: str) -> Part:
+    """The codes as points, coloured by a word for each sample; beyond the commonest words, "other"."""
+    common = Counter(words.tolist()).most_common()
+    kept = [word for word, _ in common[: MOST_LABELS - (len(common) > MOST_LABELS)]]
+    labels = np.where(np.isin(words, kept), words, "other")
     chosen, drawn = _drawn_points(subject)
     points, axes = plane_of(_codes(subject, chosen), subject.score[chosen])
     names = [subject.name(int(i)) for i in chosen]
-    caption = f"{_caption(subject)}, coloured by its {column}.{_axes(subject)}{drawn}"
+    caption = f"{_caption(subject)}, coloured by its {what}.{_axes(subject)}{drawn}"
     return Part("Map of the codes", [label_map(points, labels[chosen], names, axes, caption)])
 
 
@@ -45,7 +57,7 @@ def _codes(subject: Subject, chosen: np.ndarray) -> np.ndarray:
 
 
 def _labels(subject: Subject, column: str) -> np.ndarray:
-    """The label of each sample as text, a tile's being that of the whole; beyond the commonest, "other"."""
+    """The label of each sample as text, a tile's being that of the whole."""
     given, samples = label_column(subject.data, column).to_pylist(), len(subject.score)
     words = np.array(["missing" if value is None else str(value) for value in given])
     words = words if subject.packed.groups is None else words[subject.packed.groups]
@@ -53,9 +65,7 @@ def _labels(subject: Subject, column: str) -> np.ndarray:
         what = f"column {column!r} has {len(words):,} values, and there are {samples:,} samples"
         how = "leave --label out: samples that are cut from rows have no label of their own"
         raise UsageError(what, where="--label", how=how)
-    common = Counter(words.tolist()).most_common()
-    kept = [word for word, _ in common[: MOST_LABELS - (len(common) > MOST_LABELS)]]
-    return np.where(np.isin(words, kept), words, "other")
+    return words
 
 
 def _caption(subject: Subject) -> str:

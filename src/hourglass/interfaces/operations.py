@@ -15,16 +15,15 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pyarrow as pa
 
 from hourglass.core.anomaly_likelihood import by_likelihood
 from hourglass.core.checkpoints import TrainingFile, load_model, save_model, training_place
 from hourglass.core.fitted import Detection, FittedModel
 from hourglass.core.fitting import Keep, versions
-from hourglass.core.heads import Classes
 from hourglass.core.parallel import ALONE, Dismissed, Team
 from hourglass.data.audio import AudioFormat
 from hourglass.data.files import read, read_blocks
+from hourglass.data.filling import filled
 from hourglass.data.formats import Data
 from hourglass.data.images import ImageFormat
 from hourglass.data.samples import Frame, Pictures, Recordings, unique_notices
@@ -44,6 +43,7 @@ from hourglass.interfaces.options import (
     Decode,
     Denoise,
     Detect,
+    Encode,
     Evaluate,
     Fit,
     Inspect,
@@ -54,6 +54,7 @@ from hourglass.interfaces.outputs import HTML, MODEL, SCORES, VALUES, check_plac
 from hourglass.interfaces.pictures import check_is_file, for_place, shape_of
 from hourglass.interfaces.results import Findings, findings
 from hourglass.interfaces.resuming import resuming
+from hourglass.interfaces.sample_tables import cluster_facts, clusters_of, codes_table, predictions_table
 
 _FEW_PIXELS = 64
 """Numbers in a picture up to which its flag is explained unasked."""
@@ -179,18 +180,29 @@ def find(model: FittedModel, data: Data, request: Detect, train: Data | None = N
     return findings(model, detection, reasons, rate, share)
 
 
-def encode(request: Convert, listener: Listener | None = None) -> Outcome:
-    """Write the code of each sample: `latent0`, `latent1`, ..., in a table with the window's name before them."""
+def encode(request: Encode, listener: Listener | None = None) -> Outcome:
+    """Write the code of each sample: `latent0`, `latent1`, ..., in a table with its name and its cluster before them.
+
+    With a map, which is drawn then, the table is written only where a place for it is named.
+    """
+    check_place(request.plot, HTML, "--plot", request.data, request.model)
+    if request.clusters is not None and _as_array(request.output):
+        what = "clusters are a column of a table, and an array has no room for it"
+        raise UsageError(what, where="--clusters", how="write a table: -o codes.csv, or codes.parquet")
     model, data = _loaded(request, listener)
-    codes = model.encode(data)
-    write_values(codes if _as_array(request.output) else codes_table(model, data, codes), request.output)
-    return _converted(model, request, data, list(codes.shape), model.format.pack(data).notices)
+    packed = model.format.pack(data)
+    codes = model.encode_samples(packed.samples)
+    found = clusters_of(codes, request.clusters)
+    if request.plot is not None:
+        from hourglass.interfaces.plotting import plot
 
-
-def codes_table(model: FittedModel, data: Data, codes: np.ndarray) -> pa.Table:
-    """The codes of `data` in columns `latent0`, `latent1`, ..., what samples are called before them."""
-    names = [f"latent{place}" for place in range(codes.shape[1])]
-    return pa.table({**_sample_names(model, data), **dict(zip(names, np.ascontiguousarray(codes.T), strict=True))})
+        plot(request, model, data, packed, found)
+    if request.output is not None or request.plot is None:
+        table = codes_table(model, packed, codes, found)
+        write_values(codes if _as_array(request.output) else table, request.output)
+    outcome = _converted(model, request, data, list(codes.shape), packed.notices)
+    outcome.document.update({"plot": request.plot, **cluster_facts(found)})
+    return outcome
 
 
 def decode(request: Decode, listener: Listener | None = None) -> Outcome:
@@ -220,36 +232,26 @@ def reconstructed(
     """Write data that are read already as a model gives them back."""
     if isinstance(data, Pictures | Recordings):
         check_is_file(request.output, "pictures" if isinstance(data, Pictures) else "recordings")
-    packing = model.format.pack(data).notices
-    for notice in packing:
+    packed = model.format.pack(data)
+    for notice in packed.notices:
         (listener or Nobody()).note(notice)
-    fill = isinstance(request, Reconstruct) and request.fill_missing
-    given_back = model.fill_missing(data) if fill else model.reconstruct(data)
+    given_back = model.reconstruct_packed(packed)
+    if isinstance(request, Reconstruct) and request.fill_missing:
+        given_back = filled(data, given_back)
     values = for_place(in_order_of(given_back, data), model, request.output)
     if isinstance(values, Pictures | Recordings) and isinstance(data, Pictures | Recordings):
         values = dataclasses.replace(values, source=data.source, failed=data.failed)
-    packing = [*packing, *write_values(values, request.output, _value_names(model, data))]
+    packing = [*packed.notices, *write_values(values, request.output, _value_names(model, data))]
     return _converted(model, request, data, shape_of(values), packing)
 
 
 def predict(request: Convert, listener: Listener | None = None) -> Outcome:
     """Write the label that a taught model gives each sample, and the probability of each class."""
     model, data = _loaded(request, listener)
-    table, names = predictions(model, data)
+    packed = model.format.pack(data)
+    table, names = predictions_table(model, packed)
     write_values(table, request.output)
-    return _converted(model, request, data, [table.num_rows, len(names)], model.format.pack(data).notices)
-
-
-def predictions(model: FittedModel, data: Data) -> tuple[pa.Table, list[str]]:
-    """The label of each sample and the probability of each class after what samples are called; and their columns."""
-    found = model.predict(data)
-    columns = [found] if found.ndim == 1 else list(found.T)
-    names = ["prediction"] if found.ndim == 1 else [f"prediction{place}" for place in range(len(columns))]
-    if model.head is not None and isinstance(model.head.meaning, Classes):
-        names += [f"probability_{label}" for label in model.head.meaning.labels.tolist()]
-        columns += list(model.probabilities(data).T)
-    samples: dict[str, Any] = {**_sample_names(model, data)} or {"row": np.arange(len(found))}
-    return pa.table(samples | dict(zip(names, columns, strict=True))), names
+    return _converted(model, request, data, [table.num_rows, len(names)], packed.notices)
 
 
 def evaluate(request: Evaluate, listener: Listener | None = None) -> Outcome:
@@ -326,19 +328,6 @@ def _converted(
     document: dict[str, Any] = {"model": request.model, "output": request.output, "shape": shape, **_failed(data)}
     notices = unique_notices([*read_notices(data), *packing])
     return Outcome({**document, "notices": notices, "versions": versions()}, model)
-
-
-def _sample_names(model: FittedModel, data: Data) -> dict[str, list[Any]]:
-    """What samples are called, in columns of their own: windows, pictures, stretches of recordings."""
-    form = model.format
-    if isinstance(form, SeriesFormat):
-        packed = form.pack(data)
-        return {"window": [form.window_label(packed.places, window) for window in range(len(packed.samples))]}
-    if isinstance(form, AudioFormat):
-        spans = form.spans(form.pack(data).places)
-        shown = ("name", "channel", "start", "end", *(("low", "high") if form.is_cut_in_frequency else ()))
-        return {fact: [getattr(span, fact) for span in spans] for fact in shown}
-    return {"name": form.labels(form.pack(data).places)} if isinstance(form, ImageFormat) else {}
 
 
 def _value_names(model: FittedModel, data: Data) -> list[str] | None:

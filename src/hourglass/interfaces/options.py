@@ -91,9 +91,7 @@ class Learning(Labelled):
     )
     seed: int | None = option(None, **said(Training, "seed"))
     device: str | None = option(None, **said(Training, "device"))
-    prior: str | None = option(
-        None, "where new codes come from: normal, mixture, empirical, vamp, flow (default: normal)"
-    )
+    prior: str | None = option(None, "source of new codes: normal, mixture, empirical, vamp, flow (default: normal)")
     time: str | None = option(None, "time column of a series (default: found by type or name)")
     window: str | None = option(None, "window of a series: steps (48), a length (1h, 1d), or row (default: by rule)")
     columns: tuple[str, ...] | None = option(None, "use only these columns, such as a,b,c (default: all that fit)")
@@ -237,7 +235,8 @@ class Encode(Convert, Large):
     """`hourglass encode`."""
 
     plot: str | None = option(None, "draw the map of the codes in this HTML file; codes are then written with -o only")
-    label: str | None = option(None, "column that colours the map (default: the anomaly score does)")
+    label: str | None = option(None, "column that colours the map (default: its clusters, or the anomaly score)")
+    clusters: int | None = option(None, "group codes that are alike: a column, the map's colours", low=2, high=100)
 
 
 @dataclass(frozen=True, kw_only=True)

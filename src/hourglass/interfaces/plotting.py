@@ -3,34 +3,27 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from hourglass.core.checkpoints import load_model
-from hourglass.core.fitting import versions
-from hourglass.data.files import read
-from hourglass.data.samples import unique_notices
-from hourglass.interfaces import operations
-from hourglass.interfaces.learning import Listener
-from hourglass.interfaces.maps import codes_part, labels_part
+from hourglass.core.fitted import FittedModel
+from hourglass.data.formats import Data
+from hourglass.data.samples import Packed
+from hourglass.interfaces.maps import clusters_part, codes_part, labels_part
 from hourglass.interfaces.options import Encode
-from hourglass.interfaces.outputs import HTML, check_place
 from hourglass.interfaces.page import Section, write_page
 from hourglass.interfaces.subject import Subject
 from hourglass.interfaces.words import counted
 
+if TYPE_CHECKING:
+    from hourglass.estimators.clustering import Clustering
 
-def plot(request: Encode, listener: Listener | None = None) -> operations.Outcome:
-    """Draw the map of the codes of a file's samples; write the codes too where a place for them is named."""
-    check_place(request.plot, HTML, "--plot", request.data, request.model)
-    model = load_model(operations.model_path(request.model), request.device or "auto")
-    data = read(request.data)
-    subject = Subject(model, data, model.detect(data, reasons="none"), model.format.pack(data))
-    part = codes_part(subject) if request.label is None else labels_part(subject, request.label)
+
+def plot(request: Encode, model: FittedModel, data: Data, packed: Packed, found: Clustering | None) -> None:
+    """Draw the codes of data as points, coloured by a column, by their clusters, or by their anomaly scores."""
+    subject = Subject(model, data, model.detect(data, reasons="none"), packed)
+    if request.label is not None:
+        part = labels_part(subject, request.label)
+    else:
+        part = codes_part(subject) if found is None else clusters_part(subject, found.groups)
     headline = f"The codes of {counted(len(subject.score), subject.noun)}, {model.latent_size} numbers each."
     write_page(str(request.plot), "Map of the codes", [Section(Path(request.data).name, headline, [part])])
-    if request.output is not None:
-        document = operations.encode(request, listener).document
-    else:
-        shape = [len(subject.score), model.latent_size]
-        notices = unique_notices(getattr(data, "notices", ()))
-        document = {"model": request.model, "output": None, "shape": shape, "notices": notices, "versions": versions()}
-    return operations.Outcome({**document, "plot": request.plot}, model)

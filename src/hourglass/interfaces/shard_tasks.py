@@ -24,6 +24,7 @@ from hourglass.data.tables import TableFormat
 from hourglass.data.writing import replacing
 from hourglass.errors import DataError, SchemaError
 from hourglass.interfaces.results import findings
+from hourglass.interfaces.sample_tables import codes_table
 
 Facts: TypeAlias = dict[str, Any]
 """What a manifest says of a shard that is done: its rows, and what was found in them."""
@@ -122,8 +123,7 @@ def _detect(model: FittedModel, task: Task, block: Frame) -> _Made:
 
 def _encode(model: FittedModel, task: Task, block: Frame) -> _Made:
     packed = model.format.pack(block)
-    codes = model.encode_samples(packed.samples)
-    return _Made(table_of(codes, [f"latent{place}" for place in range(codes.shape[1])]), packed.notices, {})
+    return _Made(codes_table(model, packed, model.encode_samples(packed.samples)), packed.notices, {})
 
 
 def _reconstruct(model: FittedModel, task: Task, block: Frame) -> _Made:

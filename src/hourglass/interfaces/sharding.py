@@ -84,16 +84,15 @@ def _score(verb: str, shards: Shards, request: Scoring, listener: Listener) -> O
 
 
 def _task(verb: str, request: Scoring) -> Task:
+    for option in ("report", "map", "save", "false_discovery_rate", "clusters"):
+        if getattr(request, option, None) is not None:
+            where = f"--{option.replace('_', '-')}"
+            what = "is for all rows at once, and shards are put through the model one by one"
+            raise UsageError(what, where=where, how="leave it out")
     memory = bytes_of(getattr(request, "memory", None))
     if not isinstance(request, Detect):
         return Task(verb, memory, fill_missing=isinstance(request, Reconstruct) and request.fill_missing)
     check_rates(request)
-    for option in ("report", "map", "save", "false_discovery_rate"):
-        if getattr(request, option) is not None:
-            where = f"--{option.replace('_', '-')}"
-            raise UsageError(
-                "is for all rows at once, and shards are judged one by one", where=where, how="leave it out"
-            )
     return Task(verb, memory, request.false_alarm_rate, request.threshold, request.reasons)
 
 

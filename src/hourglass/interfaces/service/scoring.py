@@ -12,17 +12,19 @@ import numpy as np
 import pyarrow as pa
 
 from hourglass.core.fitted import Detection, FittedModel
+from hourglass.data.filling import filled
 from hourglass.data.formats import Data, Result
 from hourglass.data.formats import Rows as ScoredRows
-from hourglass.data.samples import Pictures, Recordings, unique_notices
+from hourglass.data.samples import Packed, Pictures, Recordings, unique_notices
 from hourglass.data.tables import TableFormat
 from hourglass.errors import HourglassError, SchemaError, UsageError
 from hourglass.interfaces import options
 from hourglass.interfaces.denoising import untrained
 from hourglass.interfaces.generating import make
-from hourglass.interfaces.operations import codes_table, find, predictions, read_notices
+from hourglass.interfaces.operations import find, read_notices
 from hourglass.interfaces.outputs import in_order_of, read_codes
 from hourglass.interfaces.results import Findings
+from hourglass.interfaces.sample_tables import clusters_of, codes_table, predictions_table
 from hourglass.interfaces.service.bodies import Sent
 from hourglass.interfaces.service.models import Served
 from hourglass.interfaces.service.rows import Known, Rows
@@ -167,8 +169,10 @@ def _detect(model: FittedModel, data: Data | None, request: options.Detect) -> A
 
 def _encode(model: FittedModel, data: Data | None, request: options.Encode) -> Answer:
     data = _given(data)
-    codes = model.encode(data)
-    return Answer(codes_table(model, data, codes), _notices(model, data), len(codes))
+    packed = model.format.pack(data)
+    codes = model.encode_samples(packed.samples)
+    found = clusters_of(codes, request.clusters)
+    return Answer(codes_table(model, packed, codes, found), _notices(data, packed), len(codes))
 
 
 def _decode(model: FittedModel, data: Data | None, request: options.Decode) -> Answer:
@@ -179,8 +183,10 @@ def _decode(model: FittedModel, data: Data | None, request: options.Decode) -> A
 
 def _reconstruct(model: FittedModel, data: Data | None, request: options.Reconstruct) -> Answer:
     data = _given(data)
-    values = model.fill_missing(data) if request.fill_missing else model.reconstruct(data)
-    return Answer(in_order_of(values, data), _notices(model, data), _count(data))
+    packed = model.format.pack(data)
+    values = model.reconstruct_packed(packed)
+    values = filled(data, values) if request.fill_missing else values
+    return Answer(in_order_of(values, data), _notices(data, packed), _count(data))
 
 
 def _denoise(model: FittedModel, data: Data | None, request: options.Denoise) -> Answer:
@@ -189,8 +195,9 @@ def _denoise(model: FittedModel, data: Data | None, request: options.Denoise) ->
         got = "recordings" if isinstance(data, Recordings) else "no recordings"
         what = f"got {got}, and the model is for the modality {model.experiment.modality}"
         raise SchemaError(what, where="body", how="send the data to a model that was fitted to their like")
-    values = in_order_of(model.reconstruct(data), data)
-    return Answer(values, [*_notices(model, data), *untrained(model)], _count(data))
+    packed = model.format.pack(data)
+    values = in_order_of(model.reconstruct_packed(packed), data)
+    return Answer(values, [*_notices(data, packed), *untrained(model)], _count(data))
 
 
 def _generate(model: FittedModel, data: Data | None, request: options.Generate) -> Answer:
@@ -205,8 +212,9 @@ def _generate(model: FittedModel, data: Data | None, request: options.Generate) 
 
 def _predict(model: FittedModel, data: Data | None, request: options.Convert) -> Answer:
     data = _given(data)
-    table, _ = predictions(model, data)
-    return Answer(table, _notices(model, data), table.num_rows)
+    packed = model.format.pack(data)
+    table, _ = predictions_table(model, packed)
+    return Answer(table, _notices(data, packed), table.num_rows)
 
 
 def _given(data: Data | None) -> Data:
@@ -215,8 +223,8 @@ def _given(data: Data | None) -> Data:
     return data
 
 
-def _notices(model: FittedModel, data: Data) -> list[str]:
-    return unique_notices([*read_notices(data), *model.format.pack(data).notices])
+def _notices(data: Data, packed: Packed) -> list[str]:
+    return unique_notices([*read_notices(data), *packed.notices])
 
 
 def _count(data: Data) -> int:
@@ -251,7 +259,7 @@ def _report(model: FittedModel, data: Data | None, request: options.Convert) -> 
 _JUDGING = ("false_alarm_rate", "threshold", "reasons", "false_discovery_rate")
 VERBS = {
     "detect": Verb(options.Detect, _detect, _JUDGING),
-    "encode": Verb(options.Encode, _encode),
+    "encode": Verb(options.Encode, _encode, ("clusters",)),
     "decode": Verb(options.Decode, _decode),
     "reconstruct": Verb(options.Reconstruct, _reconstruct, ("fill_missing",)),
     "denoise": Verb(options.Denoise, _denoise),
