@@ -96,7 +96,7 @@ def test_encode_decode_reconstruct(client: httpx.Client, folder: Path) -> None:
     grouped = client.post("/v1/models/plain/encode?clusters=2", json=sent).json()
     assert grouped["columns"] == ["cluster", "latent0", "latent1"]
     assert {row[0] for row in grouped["rows"]} == {0, 1}
-    assert client.post("/v1/models/plain/encode?clusters=1", json=sent).status_code == 400
+    assert client.post("/v1/models/plain/encode?clusters=1", json=sent).status_code == 422
     back = client.post("/v1/models/plain/reconstruct", json=sent).json()
     decoded = client.post("/v1/models/plain/decode", json={"rows": codes["rows"]}).json()
     named = client.post("/v1/models/plain/decode", json={key: codes[key] for key in ("columns", "rows")}).json()
