@@ -125,13 +125,12 @@ def main() -> None:
             SYSTEMS[asked.alone][1](rows_of(work), work, 1)
         return
     absent = [name for name, (module, _) in SYSTEMS.items() if not find_spec(module)]
-    figures, lines = {}, [f"not installed: {', '.join(absent)}"] if absent else []
     for work in works:
         systems = {name: fit for name, (_, fit) in SYSTEMS.items() if name not in absent and takes(work, name)}
-        figures[work.name] = measured(work, 2 if asked.fast else asked.rounds, systems, asked.fast)
-        lines += lines_of(work, figures[work.name])
-        print(f"{work.name}: done", file=sys.stderr)
-    save("speed_fast" if asked.fast else "speed", "python benchmarks/speed.py" + " --fast" * asked.fast, figures, lines)
+        figures = measured(work, 2 if asked.fast else asked.rounds, systems, asked.fast)
+        lines = [f"not installed: {', '.join(absent)}"] * bool(absent) + lines_of(work, figures)
+        command = f"python benchmarks/speed.py '{work.name}'" + " --fast" * asked.fast
+        save(f"speed_{work.name.replace(' ', '_')}" + "_fast" * asked.fast, command, figures, lines)
 
 
 if __name__ == "__main__":
