@@ -37,7 +37,8 @@ from hourglass.data.opening import RIGHTS
 from hourglass.data.samples import Packed
 from hourglass.data.series import SeriesFormat
 from hourglass.data.tables import TableFormat
-from hourglass.data.writing import remove_unfinished, replace_file
+from hourglass.data.temporary import remove_unfinished
+from hourglass.data.writing import replace_file
 from hourglass.errors import HourglassError, ModelFileError, UsageError
 
 FORMAT_VERSION = 1

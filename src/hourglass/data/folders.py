@@ -5,8 +5,6 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-import re
-import secrets
 import shutil
 from collections.abc import Callable, Iterable
 from pathlib import Path, PurePosixPath
@@ -14,10 +12,8 @@ from typing import Any
 
 from hourglass.data.listing import MANIFEST
 from hourglass.data.opening import WRITABLE
+from hourglass.data.temporary import is_temporary, temporary_for
 from hourglass.errors import DataError
-
-_TEMPORARY = re.compile(r"\..+\.[0-9a-f]{12}\.tmp")
-"""What files are called while they are written, as `writing.replacing` has it; a kill leaves such a one behind."""
 
 FileContent = bytes | Callable[[Path], Any]
 """What a file shall hold; or what writes it to a given path, where it is too large for the memory."""
@@ -30,7 +26,7 @@ def check_folder(folder: Path) -> None:
     if not os.path.isdir(folder):
         how = "give another name, or one with a suffix for a file"
         raise DataError("cannot be written: it is a file, wanted a folder", where=str(folder), how=how)
-    files = (path for path in folder.rglob("*") if not path.is_dir() and not _TEMPORARY.fullmatch(path.name))
+    files = (path for path in folder.rglob("*") if not path.is_dir() and not is_temporary(path))
     there = {path.relative_to(folder).as_posix() for path in files}
     strange = sorted(there - _listed(folder) - {MANIFEST})
     if strange:
@@ -54,7 +50,7 @@ def replace_folder(folder: str | Path, files: Iterable[tuple[str, FileContent]],
     """
     target = Path(os.path.realpath(folder))
     check_folder(target)
-    beside = target.with_name(f".{target.name[:100]}.{secrets.token_hex(6)}.tmp")
+    beside = temporary_for(target)
     try:
         beside.mkdir()
         for name, content in files:
@@ -68,13 +64,6 @@ def replace_folder(folder: str | Path, files: Iterable[tuple[str, FileContent]],
         raise DataError(what, where=str(folder), how=WRITABLE) from error
     finally:
         shutil.rmtree(beside, ignore_errors=True)
-
-
-def remove_temporary(folder: Path) -> None:
-    """Take away what killed runs left half written in a folder."""
-    for path in folder.rglob(".*.tmp"):
-        if _TEMPORARY.fullmatch(path.name):
-            path.unlink(missing_ok=True)
 
 
 def inside(name: str) -> PurePosixPath:

@@ -11,10 +11,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
 
-from hourglass.data.folders import check_folder, inside, remove_temporary
+from hourglass.data.folders import check_folder, inside
 from hourglass.data.listing import MANIFEST
 from hourglass.data.opening import WRITABLE
 from hourglass.data.shards import Shards
+from hourglass.data.temporary import remove_temporary
 from hourglass.data.writing import write_text
 from hourglass.errors import DataError, UsageError
 
