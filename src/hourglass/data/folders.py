@@ -6,11 +6,12 @@ import contextlib
 import json
 import os
 import shutil
-from collections.abc import Callable, Iterable
+from collections import Counter
+from collections.abc import Callable, Collection, Iterable, Sequence
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from hourglass.data.listing import MANIFEST
+from hourglass.data.listing import MANIFEST, bare_name, suffix_of
 from hourglass.data.opening import WRITABLE
 from hourglass.data.temporary import is_temporary, temporary_for
 from hourglass.errors import DataError
@@ -64,6 +65,17 @@ def replace_folder(folder: str | Path, files: Iterable[tuple[str, FileContent]],
         raise DataError(what, where=str(folder), how=WRITABLE) from error
     finally:
         shutil.rmtree(beside, ignore_errors=True)
+
+
+def output_names(names: Sequence[str], known: Collection[str], suffix: str) -> list[str]:
+    """Files for what comes of files: a known suffix replaced by another, or kept where two names would become one.
+
+    >>> output_names(["a/1.csv", "b.csv", "b.parquet"], [".csv", ".parquet"], ".parquet")
+    ['a/1.parquet', 'b.csv.parquet', 'b.parquet.parquet']
+    """
+    short = [bare_name(name) if suffix_of(name) in known else str(PurePosixPath(name)) for name in names]
+    count = Counter(short)
+    return [f"{each if count[each] == 1 else name}{suffix}" for name, each in zip(names, short, strict=True)]
 
 
 def inside(name: str) -> PurePosixPath:
