@@ -100,7 +100,7 @@ def _work(words: dict[str, Any]) -> None:
         return
     try:
         with _team() as team:
-            request = request.replace(resume=training_place(Path(request.output).with_suffix(".safetensors")).exists())
+            request = request.replace(resume=training_place(request.output).exists())
             if team.rank:
                 return operations.help_fit(request, team)
             outcome = operations.fit(request, team=team)
