@@ -12,7 +12,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from hourglass.data.listing import MANIFEST, bare_name, suffix_of
-from hourglass.data.opening import WRITABLE
+from hourglass.data.opening import not_written
 from hourglass.data.temporary import is_temporary, temporary_for
 from hourglass.errors import DataError
 
@@ -61,8 +61,7 @@ def replace_folder(folder: str | Path, files: Iterable[tuple[str, FileContent]],
         (beside / MANIFEST).write_text(json.dumps(manifest, ensure_ascii=False, indent=1), encoding="utf-8")
         _swap(beside, target)
     except OSError as error:
-        what = f"cannot be written: {error.strerror or error}"
-        raise DataError(what, where=str(folder), how=WRITABLE) from error
+        raise not_written(folder, error) from error
     finally:
         shutil.rmtree(beside, ignore_errors=True)
 

@@ -23,7 +23,7 @@ import pyarrow.csv as pa_csv
 
 from hourglass.data.columns import table_of
 from hourglass.data.formulas import neutralised, neutralised_word
-from hourglass.data.opening import WRITABLE
+from hourglass.data.opening import not_written
 from hourglass.data.temporary import temporary_for
 from hourglass.errors import DataError, UsageError
 
@@ -106,8 +106,7 @@ def replacing(path: Path, need: int | None = None) -> Iterator[BinaryIO]:
         os.replace(temporary, target)
         _sync_folder(target.parent)
     except OSError as error:
-        what = f"cannot be written: {error.strerror or error}{_room(error, target.parent, need)}"
-        raise DataError(what, where=str(path), how=WRITABLE) from error
+        raise not_written(path, error, _room(error, target.parent, need)) from error
     finally:
         with contextlib.suppress(OSError):
             temporary.unlink(missing_ok=True)

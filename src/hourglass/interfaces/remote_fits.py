@@ -8,8 +8,8 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 from hourglass.core.checkpoints import load_model, training_place
-from hourglass.data.opening import WRITABLE
-from hourglass.errors import DataError, UsageError
+from hourglass.data.opening import not_written
+from hourglass.errors import UsageError
 from hourglass.interfaces import cluster, operations
 from hourglass.interfaces.learning import Listener, Nobody
 from hourglass.interfaces.operations import Outcome
@@ -49,7 +49,7 @@ def _meeting_place(output: str) -> TemporaryDirectory[str]:
     try:
         return TemporaryDirectory(prefix=".team-", dir=Path(output).parent, ignore_cleanup_errors=True)
     except OSError as error:
-        raise DataError(f"cannot be written: {error.strerror}", where=output, how=WRITABLE) from error
+        raise not_written(output, error) from error
 
 
 def _absolute(request: Fit) -> Fit:
