@@ -1,4 +1,4 @@
-"""What every test shares: one thread, the array checks of SciPy, hypothesis without a clock, the way to real data."""
+"""What every test shares: one thread, SciPy's array checks, hypothesis without a clock, real data, the command line."""
 
 import os
 from collections.abc import Callable
@@ -9,6 +9,9 @@ os.environ.update(OMP_NUM_THREADS="1", MKL_NUM_THREADS="1", OPENBLAS_NUM_THREADS
 
 import hypothesis
 import pytest
+from commands import Command, Done
+
+from hourglass.interfaces.cli import run
 
 # A deadline would make a slow machine fail tests; see the rule on timed tests.
 hypothesis.settings.register_profile("hourglass", deadline=None, print_blob=True)
@@ -33,3 +36,15 @@ def need() -> Callable[[Path], Path]:
 def shared_data(need: Callable[[Path], Path]) -> Path:
     """The folder of real data beside the repository; a test that asks for it is skipped where there is none."""
     return need(SHARED_DATA)
+
+
+@pytest.fixture
+def hourglass(capsys: pytest.CaptureFixture[str]) -> Command:
+    """The command line, in this process."""
+
+    def call(*words: object) -> Done:
+        code = run([str(word) for word in words])
+        captured = capsys.readouterr()
+        return Done(code, captured.out, captured.err)
+
+    return call

@@ -1,4 +1,4 @@
-"""Small models of every modality, and the command line in this process."""
+"""Small models of every modality, and the data that they are fitted to."""
 
 from __future__ import annotations
 
@@ -8,7 +8,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from commands import Command, Done
 from PIL import Image
 from refusals import QUICK
 
@@ -17,18 +16,6 @@ from hourglass.data.sound_writing import SoundWriter
 from hourglass.interfaces.cli import run
 
 RATE = 8_000
-
-
-@pytest.fixture
-def hourglass(capsys: pytest.CaptureFixture[str]) -> Command:
-    """The command line, in this process."""
-
-    def call(*words: object) -> Done:
-        code = run([str(word) for word in words])
-        captured = capsys.readouterr()
-        return Done(code, captured.out, captured.err)
-
-    return call
 
 
 @pytest.fixture

@@ -16,7 +16,8 @@ import pytest
 
 from hourglass.data.files import read
 from hourglass.data.samples import Frame
-from hourglass.data.writing import remove_unfinished, replace_file, write_array, write_table, write_text
+from hourglass.data.temporary import remove_unfinished
+from hourglass.data.writing import replace_file, write_array, write_table, write_text
 from hourglass.errors import DataError, UsageError
 
 FLOATS = [0.1, 1 / 3, 1e22, 5e-324, 1.7976931348623157e308, -0.0, 123456789.123]

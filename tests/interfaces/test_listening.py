@@ -7,7 +7,6 @@ import dataclasses
 import io
 import json
 import re
-import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -15,6 +14,7 @@ from typing import Any
 import numpy as np
 import pytest
 import soundfile
+from browsing import chromium, set_screen
 from PIL import Image
 
 from hourglass.data.quality import noise_floor, own_snr, segmental_snr, si_sdr
@@ -329,18 +329,8 @@ def test_missing_and_unlike_twins_are_named(clips: Clips, tmp_path: Path) -> Non
 
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Any]:
-    chromium, driver = shutil.which("chromium"), shutil.which("chromedriver")
-    if not chromium or not driver:
-        pytest.skip("needs chromium and chromedriver (Debian: chromium, chromium-driver)")
-    webdriver = pytest.importorskip("selenium.webdriver")
-    options = webdriver.ChromeOptions()
-    options.binary_location = chromium
-    for argument in ("--headless=new", "--no-sandbox", "--disable-gpu", "--mute-audio"):
-        options.add_argument(argument)
-    options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
-    driven = webdriver.Chrome(options=options, service=webdriver.ChromeService(driver))
-    yield driven
-    driven.quit()
+    with chromium("--mute-audio") as driven:
+        yield driven
 
 
 _LOADED = """
@@ -355,8 +345,7 @@ Promise.all(every.map((audio) => audio.readyState ? 0 : new Promise((ready) => {
 @pytest.mark.parametrize("width", [1200, 390])
 def test_a_browser_can_play_every_recording(browser: Any, clips: Clips, tmp_path: Path, width: int) -> None:
     write_listening(tmp_path / "r.html", HOSTILE, clips.pairs())
-    metrics = {"width": width, "height": 900, "deviceScaleFactor": 1, "mobile": width < 500}
-    browser.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", metrics)
+    set_screen(browser, width)
     browser.get((tmp_path / "r.html").as_uri())
     found = browser.execute_async_script(_LOADED)
     assert len(found) == 12

@@ -6,7 +6,6 @@ import base64
 import hashlib
 import json
 import re
-import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
@@ -18,6 +17,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pytest
+from browsing import chromium, set_screen
 
 from hourglass.core.fitted import Detection, FittedModel, Reason
 from hourglass.data.formats import Data
@@ -496,18 +496,8 @@ def test_a_right_guess_is_not_said_to_be_wrong() -> None:
 
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Any]:
-    chromium, driver = shutil.which("chromium"), shutil.which("chromedriver")
-    if not chromium or not driver:
-        pytest.skip("needs chromium and chromedriver (Debian: chromium, chromium-driver)")
-    webdriver = pytest.importorskip("selenium.webdriver")
-    options = webdriver.ChromeOptions()
-    options.binary_location = chromium
-    for argument in ("--headless=new", "--no-sandbox", "--disable-gpu"):
-        options.add_argument(argument)
-    options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
-    driven = webdriver.Chrome(options=options, service=webdriver.ChromeService(driver))
-    yield driven
-    driven.quit()
+    with chromium() as driven:
+        yield driven
 
 
 @pytest.mark.browser
@@ -517,10 +507,7 @@ def test_a_browser_draws_every_figure_without_an_error(
 ) -> None:
     sections = [mixed.section(HOSTILE[0]), days.section("Days"), pictures.section("Pictures")]
     path = write_page(tmp_path / "report.html", HOSTILE[1], sections)
-    metrics = {"width": width, "height": 900, "deviceScaleFactor": 1, "mobile": width < 500}
-    browser.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", metrics)
-    feature = {"name": "prefers-color-scheme", "value": scheme}
-    browser.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": [feature]})
+    set_screen(browser, width, scheme)
     browser.get(path.as_uri())
     assert browser.get_log("browser") == []
     count = browser.execute_script("return document.querySelectorAll('.plot').length")

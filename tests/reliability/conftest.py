@@ -9,9 +9,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from commands import Command, Done
-
-from hourglass.interfaces.cli import run
 
 TORTURE = bool(os.environ.get("HOURGLASS_TORTURE"))
 
@@ -48,15 +45,3 @@ def played(environment: dict[str, str]) -> Callable[..., list[dict[str, Any]]]:
         return found
 
     return play
-
-
-@pytest.fixture
-def hourglass(capsys: pytest.CaptureFixture[str]) -> Command:
-    """The command line, in this process."""
-
-    def call(*words: object) -> Done:
-        code = run([str(word) for word in words])
-        captured = capsys.readouterr()
-        return Done(code, captured.out, captured.err)
-
-    return call

@@ -37,7 +37,8 @@ from hourglass.data.opening import RIGHTS
 from hourglass.data.samples import Packed
 from hourglass.data.series import SeriesFormat
 from hourglass.data.tables import TableFormat
-from hourglass.data.writing import remove_unfinished, replace_file
+from hourglass.data.temporary import remove_unfinished
+from hourglass.data.writing import replace_file
 from hourglass.errors import HourglassError, ModelFileError, UsageError
 
 FORMAT_VERSION = 1
@@ -98,9 +99,9 @@ def read_document(path: str | Path) -> dict[str, Any]:
     return _parsed(_bytes_of(Path(path)), str(path))[0]
 
 
-def training_place(model: Path) -> Path:
-    """Where the training of the model at this path is kept until it is done."""
-    return model.with_suffix(".resume.safetensors")
+def training_place(model: str | Path) -> Path:
+    """Where the training of the model that goes to this path, with or without suffix, is kept until it is done."""
+    return Path(model).with_suffix(".resume.safetensors")
 
 
 @final

@@ -36,10 +36,10 @@ def single_precision() -> Iterator[None]:
 
 
 @contextmanager
-def one_thread() -> Iterator[None]:
-    """Torch works on one thread here: several would cut a product into other parts, which round differently."""
+def on_threads(number: int) -> Iterator[None]:
+    """Torch works on so many threads here; with others, products are cut into other parts, which round differently."""
     before = torch.get_num_threads()
-    torch.set_num_threads(1)
+    torch.set_num_threads(number)  # the same number too: until one is set, MKL may take fewer at times
     try:
         yield
     finally:

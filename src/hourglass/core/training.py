@@ -6,7 +6,7 @@ import copy
 import math
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 from dataclasses import asdict, dataclass, field
 from functools import partial
 from itertools import islice
@@ -15,7 +15,7 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor
 
-from hourglass.core.chunks import chunk_rows
+from hourglass.core.chunks import chunk_rows, on_threads
 from hourglass.core.model import Player
 from hourglass.core.pace import default_batch_size, default_rate, rate_at
 from hourglass.core.parallel import ALONE, Team
@@ -162,17 +162,12 @@ def train(
     return run.history
 
 
-@contextmanager
-def _threads_for(model: Trainable, batch_size: int) -> Iterator[None]:
-    """One thread for small steps, where waking the others costs more than they do; the caller's number is put back."""
-    before, weights = torch.get_num_threads(), list(model.parameters())
+def _threads_for(model: Trainable, batch_size: int) -> AbstractContextManager[None]:
+    """One thread for small steps, where waking the others costs more than they do."""
+    weights = list(model.parameters())
     small = batch_size * sum(weight.numel() for weight in weights) < _SMALL_STEP
     convolves = any(weight.dim() > 2 for weight in weights)  # each weight at every place: never a small step
-    torch.set_num_threads(1 if small and not convolves else before)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)
+    return on_threads(1 if small and not convolves else torch.get_num_threads())
 
 
 class _Run:

@@ -29,7 +29,7 @@ from hourglass.data.listing import list_folder, read_each
 from hourglass.data.opening import COPY, IDX, RIGHTS, check_start, opened, status_of
 from hourglass.data.pictures import PICTURES, one_picture, read_picture
 from hourglass.data.samples import Frame, Pictures, Recordings
-from hourglass.data.shards import find_shards
+from hourglass.data.shards import PARQUET, find_shards
 from hourglass.data.sound import SOUNDS, one_recording, read_sound
 from hourglass.data.text import read_text, text_blocks
 from hourglass.errors import DataError, TimeError, UnreadableError, UsageError
@@ -46,7 +46,8 @@ _TEXT_READERS: dict[str, Callable[[bytes, str], Frame | np.ndarray]] = {
     ".ts": read_ts,
 }
 _WANTED = {
-    **{".parquet": "a Parquet file", ".pq": "a Parquet file", ".npy": "a NumPy array", ".npz": "a zip archive"},
+    **dict.fromkeys(PARQUET, "a Parquet file"),
+    **{".npy": "a NumPy array", ".npz": "a zip archive"},
     **PICTURES,
     **SOUNDS,
 }
@@ -148,7 +149,7 @@ def _read(handle: BinaryIO, path: str, size: int, array: str | None) -> Content:
         return read_npy(handle, size, path)
     if suffix == ".npz":
         return read_npz(handle, path, array)
-    if suffix in (".parquet", ".pq"):
+    if suffix in PARQUET:
         return _read_parquet(handle, size, path)
     if suffix in PICTURES:
         return one_picture(*read_picture(handle, path), path)
@@ -258,7 +259,7 @@ def parquet_blocks(path: str, rows: int = 1 << 16) -> Iterator[Frame]:
 
 _BLOCK_READERS: dict[str, Callable[[str], Iterator[Frame]]] = {
     **dict.fromkeys((".csv", ".tsv", ".txt"), _text_blocks),
-    **dict.fromkeys((".parquet", ".pq"), parquet_blocks),
+    **dict.fromkeys(PARQUET, parquet_blocks),
 }
 
 

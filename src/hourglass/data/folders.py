@@ -5,19 +5,16 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-import re
-import secrets
 import shutil
-from collections.abc import Callable, Iterable
+from collections import Counter
+from collections.abc import Callable, Collection, Iterable, Sequence
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from hourglass.data.listing import MANIFEST
-from hourglass.data.opening import WRITABLE
+from hourglass.data.listing import MANIFEST, bare_name, suffix_of
+from hourglass.data.opening import not_written
+from hourglass.data.temporary import is_temporary, temporary_for
 from hourglass.errors import DataError
-
-_TEMPORARY = re.compile(r"\..+\.[0-9a-f]{12}\.tmp")
-"""What files are called while they are written, as `writing.replacing` has it; a kill leaves such a one behind."""
 
 FileContent = bytes | Callable[[Path], Any]
 """What a file shall hold; or what writes it to a given path, where it is too large for the memory."""
@@ -30,7 +27,7 @@ def check_folder(folder: Path) -> None:
     if not os.path.isdir(folder):
         how = "give another name, or one with a suffix for a file"
         raise DataError("cannot be written: it is a file, wanted a folder", where=str(folder), how=how)
-    files = (path for path in folder.rglob("*") if not path.is_dir() and not _TEMPORARY.fullmatch(path.name))
+    files = (path for path in folder.rglob("*") if not path.is_dir() and not is_temporary(path))
     there = {path.relative_to(folder).as_posix() for path in files}
     strange = sorted(there - _listed(folder) - {MANIFEST})
     if strange:
@@ -54,7 +51,7 @@ def replace_folder(folder: str | Path, files: Iterable[tuple[str, FileContent]],
     """
     target = Path(os.path.realpath(folder))
     check_folder(target)
-    beside = target.with_name(f".{target.name[:100]}.{secrets.token_hex(6)}.tmp")
+    beside = temporary_for(target)
     try:
         beside.mkdir()
         for name, content in files:
@@ -64,17 +61,20 @@ def replace_folder(folder: str | Path, files: Iterable[tuple[str, FileContent]],
         (beside / MANIFEST).write_text(json.dumps(manifest, ensure_ascii=False, indent=1), encoding="utf-8")
         _swap(beside, target)
     except OSError as error:
-        what = f"cannot be written: {error.strerror or error}"
-        raise DataError(what, where=str(folder), how=WRITABLE) from error
+        raise not_written(folder, error) from error
     finally:
         shutil.rmtree(beside, ignore_errors=True)
 
 
-def remove_temporary(folder: Path) -> None:
-    """Take away what killed runs left half written in a folder."""
-    for path in folder.rglob(".*.tmp"):
-        if _TEMPORARY.fullmatch(path.name):
-            path.unlink(missing_ok=True)
+def output_names(names: Sequence[str], known: Collection[str], suffix: str) -> list[str]:
+    """Files for what comes of files: a known suffix replaced by another, or kept where two names would become one.
+
+    >>> output_names(["a/1.csv", "b.csv", "b.parquet"], [".csv", ".parquet"], ".parquet")
+    ['a/1.parquet', 'b.csv.parquet', 'b.parquet.parquet']
+    """
+    short = [bare_name(name) if suffix_of(name) in known else str(PurePosixPath(name)) for name in names]
+    count = Counter(short)
+    return [f"{each if count[each] == 1 else name}{suffix}" for name, each in zip(names, short, strict=True)]
 
 
 def inside(name: str) -> PurePosixPath:

@@ -55,8 +55,8 @@ def list_folder(folder: str, kinds: Mapping[str, Collection[str]]) -> Listing:
 
     `kinds` has the suffixes of each noun. `DataError` where no file has one of them, or where there are two kinds.
     """
-    found = [name for name in sorted(walked(Path(folder))) if PurePosixPath(name).name != MANIFEST]
-    named = {noun: [name for name in found if _suffix(name) in suffixes] for noun, suffixes in kinds.items()}
+    found = files_in(folder)
+    named = {noun: [name for name in found if suffix_of(name) in suffixes] for noun, suffixes in kinds.items()}
     there = {noun: names for noun, names in named.items() if names}
     known = {name for names in there.values() for name in names}
     others = [name for name in found if name not in known]
@@ -73,12 +73,23 @@ def list_folder(folder: str, kinds: Mapping[str, Collection[str]]) -> Listing:
     return Listing(folder, noun, names, others)
 
 
-def _suffix(name: str) -> str:
+def suffix_of(name: str) -> str:
+    """The suffix of a file's name, in small letters, by which its kind is known."""
     return PurePosixPath(name).suffix.lower()
 
 
-def walked(folder: Path) -> Iterator[str]:
-    """The files in a folder and those below it, as paths from it with /; hidden ones are passed over."""
+def bare_name(name: str) -> str:
+    """A name without its suffix."""
+    return str(PurePosixPath(name).with_suffix(""))
+
+
+def files_in(folder: str) -> list[str]:
+    """The files in a folder and those below it, sorted; hidden ones and our own list of files are passed over."""
+    return [name for name in sorted(_walked(Path(folder))) if PurePosixPath(name).name != MANIFEST]
+
+
+def _walked(folder: Path) -> Iterator[str]:
+    """Files below a folder, as paths from it with /; hidden ones are passed over."""
 
     def refuse(error: OSError) -> None:
         where = str(error.filename or folder)
@@ -173,15 +184,11 @@ def twins_of(names: Sequence[str], others: Sequence[str], source: str) -> list[i
     """
     if len(names) == len(others) == 1:
         return [0]
-    places = {_bare(name): place for place, name in enumerate(others)}
+    places = {bare_name(name): place for place, name in enumerate(others)}
     places |= {name: place for place, name in enumerate(others)}
-    found = [places.get(name, places.get(_bare(name))) for name in names]
+    found = [places.get(name, places.get(bare_name(name))) for name in names]
     alone = [name for name, place in zip(names, found, strict=True) if place is None]
     if alone:
         how = "give each the name of its noisy one, or take the noisy one out"
         raise DataError(f"has no clean twin of {several(alone)}", where=source, how=how)
     return [place for place in found if place is not None]
-
-
-def _bare(name: str) -> str:
-    return str(PurePosixPath(name).with_suffix(""))

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TextIO
 
-from hourglass.data.opening import WRITABLE
+from hourglass.data.opening import not_written
 from hourglass.errors import DataError
 
 try:
@@ -39,7 +39,7 @@ def _taken(lock: Path, path: Path) -> TextIO:
         try:
             handle = open(lock, "a+", encoding="ascii")  # noqa: SIM115 (held until the work is done)
         except OSError as error:
-            raise DataError(f"cannot be written: {error.strerror}", where=str(path), how=WRITABLE) from error
+            raise not_written(path, error) from error
         _hold(handle, path)
         if _is_still_there(lock, handle):
             handle.truncate(0)

@@ -16,8 +16,6 @@ COPY = "take it from a copy, or save it again"
 """What helps where a file is damaged or cut short."""
 RIGHTS = "see whether the file is there, and whether you may read it: ls -l"
 """What helps where the system does not give a file."""
-WRITABLE = "see whether you may write there, and whether the disk has room: ls -ld, df"
-"""What helps where the system takes no file."""
 IDX = "an IDX file"
 """What a file of that kind is called here: its first bytes are only told apart together with its name."""
 _SIGNATURES = (
@@ -87,6 +85,12 @@ def _absent(path: str, error: OSError | ValueError) -> DataError:
         near = []
     how = f"did you mean {' or '.join(map(repr, near))}?" if near else f"the folder is {os.path.abspath(folder)}"
     return DataError("there is no such file", where=path, how=how)
+
+
+def not_written(place: str | os.PathLike[str], error: OSError, more: str = "") -> DataError:
+    """The error for where the system takes no file or folder."""
+    how = "see whether you may write there, and whether the disk has room: ls -ld, df"
+    return DataError(f"cannot be written: {error.strerror or error}{more}", where=str(place), how=how)
 
 
 @contextlib.contextmanager

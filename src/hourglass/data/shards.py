@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import glob
 import os
-from collections import Counter
 from dataclasses import dataclass
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 
-from hourglass.data.listing import MANIFEST, walked
+from hourglass.data.folders import output_names
+from hourglass.data.listing import files_in, suffix_of
 from hourglass.data.opening import COPY, opened
 from hourglass.data.pictures import PICTURES
 from hourglass.data.sound import SOUNDS
 from hourglass.errors import DataError
 
-TABLES = (".parquet", ".pq", ".csv", ".tsv")
+PARQUET = (".parquet", ".pq")
+TABLES = (*PARQUET, ".csv", ".tsv")
 """Suffixes of files that are read as shards."""
 
 
@@ -36,18 +37,7 @@ class Shards:
 
     def outputs(self) -> list[str]:
         """A Parquet file for each shard, under its name: see `output_names`."""
-        return output_names(self.names)
-
-
-def output_names(names: list[str]) -> list[str]:
-    """Parquet files for names of tables: the suffix replaced, or kept where two names would become one.
-
-    >>> output_names(["a/1.csv", "b.csv", "b.parquet"])
-    ['a/1.parquet', 'b.csv.parquet', 'b.parquet.parquet']
-    """
-    short = [str(PurePosixPath(name).with_suffix("")) for name in names]
-    count = Counter(short)
-    return [f"{each if count[each] == 1 else name}.parquet" for name, each in zip(names, short, strict=True)]
+        return output_names(self.names, TABLES, ".parquet")
 
 
 def find_shards(path: str) -> Shards | None:
@@ -56,15 +46,15 @@ def find_shards(path: str) -> Shards | None:
     None for anything else: a file, and a folder of pictures or sound. `DataError` where a glob matches no table.
     """
     if os.path.isdir(path):
-        names = [name for name in sorted(walked(Path(path))) if PurePosixPath(name).name != MANIFEST]
-        if any(_suffix(name) in (*PICTURES, *SOUNDS) for name in names):
+        names = files_in(path)
+        if any(suffix_of(name) in (*PICTURES, *SOUNDS) for name in names):
             return None
-        tables = [name for name in names if _suffix(name) in TABLES]
+        tables = [name for name in names if suffix_of(name) in TABLES]
         return Shards(path, path, tables) if tables else None
     if not glob.has_magic(path) or os.path.lexists(path):
         return None
     files = [each for each in sorted(glob.glob(path, recursive=True)) if os.path.isfile(each)]
-    tables = [each for each in files if _suffix(each) in TABLES]
+    tables = [each for each in files if suffix_of(each) in TABLES]
     if not tables:
         how = f"quote the glob, and let it match files that end in {', '.join(TABLES)}"
         raise DataError(f"matches no table{', but other files' * bool(files)}", where=path, how=how)
@@ -74,7 +64,7 @@ def find_shards(path: str) -> Shards | None:
 
 def one_shard(path: str) -> Shards | None:
     """A single table file as the only shard; None where it is no such file."""
-    if _suffix(path) not in TABLES or not os.path.isfile(path):
+    if suffix_of(path) not in TABLES or not os.path.isfile(path):
         return None
     place = Path(path)
     return Shards(path, str(place.parent), [place.name], single=True)
@@ -82,7 +72,7 @@ def one_shard(path: str) -> Shards | None:
 
 def is_parquet(path: str) -> bool:
     """Whether a file is called so."""
-    return path.lower().endswith((".parquet", ".pq"))
+    return suffix_of(path) in PARQUET
 
 
 def decoded_size(path: str) -> int:
@@ -97,7 +87,3 @@ def decoded_size(path: str) -> int:
         except (OSError, ValueError) as error:
             raise DataError(f"is damaged or cut short: {error}", where=path, how=COPY) from error
     return 8 * int(metadata.num_rows) * int(metadata.num_columns)
-
-
-def _suffix(name: str) -> str:
-    return PurePosixPath(name).suffix.lower()

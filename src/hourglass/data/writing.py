@@ -9,8 +9,6 @@ import io
 import json
 import math
 import os
-import re
-import secrets
 import shutil
 import stat
 import sys
@@ -25,7 +23,8 @@ import pyarrow.csv as pa_csv
 
 from hourglass.data.columns import table_of
 from hourglass.data.formulas import neutralised, neutralised_word
-from hourglass.data.opening import WRITABLE
+from hourglass.data.opening import not_written
+from hourglass.data.temporary import temporary_for
 from hourglass.errors import DataError, UsageError
 
 
@@ -94,7 +93,7 @@ def replace_file(path: Path, write: Callable[[BinaryIO], Any], need: int | None 
 def replacing(path: Path, need: int | None = None) -> Iterator[BinaryIO]:
     """A file beside `path` to write to, which takes its place when the block ends well: see `replace_file`."""
     target = Path(os.path.realpath(path))
-    temporary = target.with_name(f".{target.name[:100]}.{secrets.token_hex(6)}.tmp")
+    temporary = temporary_for(target)
     try:
         _check_target(path, target)
         # Not tempfile: its files are private, and a result should get the permissions that any new file gets.
@@ -107,20 +106,10 @@ def replacing(path: Path, need: int | None = None) -> Iterator[BinaryIO]:
         os.replace(temporary, target)
         _sync_folder(target.parent)
     except OSError as error:
-        what = f"cannot be written: {error.strerror or error}{_room(error, target.parent, need)}"
-        raise DataError(what, where=str(path), how=WRITABLE) from error
+        raise not_written(path, error, _room(error, target.parent, need)) from error
     finally:
         with contextlib.suppress(OSError):
             temporary.unlink(missing_ok=True)
-
-
-def remove_unfinished(path: Path) -> None:
-    """Remove what writers of `path` that were killed have left behind; nobody else may be writing to it."""
-    target = Path(os.path.realpath(path))
-    name = re.compile(rf"\.{re.escape(target.name[:100])}\.[0-9a-f]{{12}}\.tmp")
-    with contextlib.suppress(OSError):
-        for left_behind in [each for each in target.parent.iterdir() if name.fullmatch(each.name)]:
-            left_behind.unlink()
 
 
 def _room(error: OSError, folder: Path, need: int | None) -> str:

@@ -16,6 +16,12 @@ from hourglass.settings import did_you_mean
 _NORMAL, _ODD = ("0", "false", "normal"), ("1", "true", "anomaly")
 
 
+def check_normal(label: str | None, normal: str | None) -> None:
+    """Refuse a normal value of which nobody says in what column it is."""
+    if label is None and normal is not None:
+        raise UsageError("--normal needs the column that it is a value of", how="add --label COLUMN")
+
+
 def label_column(data: Data, name: str) -> pa.ChunkedArray:
     """The column of labels called `name`."""
     if isinstance(data, np.ndarray):

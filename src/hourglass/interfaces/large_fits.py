@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from hourglass.core.fitted import DETECTOR, FittedModel
+from hourglass.core.fitted import FittedModel
 from hourglass.core.fitting import Gathered, Keep, fit_stream
 from hourglass.core.kinds import Experiment
 from hourglass.core.parallel import ALONE, Team
@@ -24,8 +24,8 @@ from hourglass.data.surveys import Moments, RowSample, Survey
 from hourglass.data.table_blocks import table_blocks
 from hourglass.data.tables import TableFormat, TableSettings
 from hourglass.errors import DataError, UsageError
-from hourglass.interfaces.labels import equal_to, label_column
-from hourglass.interfaces.learning import Listener, choose_modality, planned
+from hourglass.interfaces.labels import check_normal, equal_to, label_column
+from hourglass.interfaces.learning import Listener, choose_modality, planned, remember
 from hourglass.interfaces.memory import bytes_of
 from hourglass.interfaces.options import Fit
 
@@ -97,9 +97,7 @@ def learn_stream(
         kept = form.pack(held_out).samples if held_out is not None else np.empty((0, *form.layout.shape), np.float32)
         gathered = Gathered(form, spool, kept, survey.rows, digest.hexdigest())
         model = fit_stream(gathered, rows.plan, report=listener.epoch, keep=keep, team=team)
-    model.card["task"] = DETECTOR
-    if request.label:
-        model.card["label"] = {"column": request.label, "normal": request.normal}
+    remember(model, request)
     return model
 
 
@@ -170,8 +168,7 @@ class _Rows:
         if found != "table":
             how = "add --modality table, or give more --memory"
             raise UsageError(f"only tables are fitted to in bounded memory; {why}", where=shards.source, how=how)
-        if request.label is None and request.normal is not None:
-            raise UsageError("--normal needs the column that it is a value of", how="add --label COLUMN")
+        check_normal(request.label, request.normal)
         return cls(request, shards, planned(request, found), first, memory, listener)
 
     def surveyed(self) -> Survey:

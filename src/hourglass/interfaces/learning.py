@@ -19,7 +19,7 @@ from hourglass.data.signals import ROW
 from hourglass.data.times import find_time
 from hourglass.errors import DataError, UsageError
 from hourglass.estimators.planning import PARTS, change, plan_with
-from hourglass.interfaces.labels import blanked, label_column, normal_rows, only
+from hourglass.interfaces.labels import blanked, check_normal, label_column, normal_rows, only
 from hourglass.interfaces.lessons import fitting, lesson
 from hourglass.interfaces.options import Learning
 from hourglass.settings import did_you_mean
@@ -75,10 +75,15 @@ def learn(
         team=team,
     )
     model.history.notices[:0] = taught.notices
+    remember(model, request)
+    return model, train
+
+
+def remember(model: FittedModel, request: Learning) -> None:
+    """Write to the card of a model that it is a detector, and its label."""
     model.card["task"] = DETECTOR
     if request.label:
         model.card["label"] = {"column": request.label, "normal": request.normal}
-    return model, train
 
 
 def material(request: Learning, data: Data, listener: Listener) -> tuple[Learning, Experiment, Data]:
@@ -193,9 +198,8 @@ def _named(data: Data, request: Learning) -> Data:
 
 def _training_data(request: Learning, data: Data, whole: bool, listener: Listener) -> Data:
     """The rows to learn from. `whole`: each row is a sample, so that rows can be taken away."""
+    check_normal(request.label, request.normal)
     if request.label is None:
-        if request.normal is not None:
-            raise UsageError("--normal needs the column that it is a value of", how="add --label COLUMN")
         return data
     label_column(data, request.label)
     if request.normal is None or isinstance(data, np.ndarray):

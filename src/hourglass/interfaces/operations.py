@@ -97,7 +97,7 @@ def fit(request: Fit, listener: Listener | None = None, team: Team = ALONE) -> O
 
 def help_fit(request: Fit, team: Team) -> None:
     """Train with the other workers of a team, of whom the first fits; nothing is written."""
-    place = training_place(Path(request.output).with_suffix(".safetensors"))
+    place = training_place(request.output)
     with contextlib.suppress(Dismissed):
         _learned(request, too_large(request), Nobody(), partial(TrainingFile, place, request.resume), team)
 

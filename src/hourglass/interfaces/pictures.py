@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections import Counter
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from hourglass.core.fitted import FittedModel
 from hourglass.data.columns import table_of
-from hourglass.data.folders import replace_folder
+from hourglass.data.folders import output_names, replace_folder
 from hourglass.data.formats import Result
 from hourglass.data.images import ImageFormat
 from hourglass.data.pictures import picture_bytes
@@ -101,11 +101,4 @@ def file_names(names: list[str]) -> list[str]:
     >>> file_names(["a/1.jpg", "b.png", "b.jpg", "7"])
     ['a/1.png', 'b.png.png', 'b.jpg.png', '7.png']
     """
-    short = [str(_bare(name)) for name in names]
-    count = Counter(short)
-    return [f"{each if count[each] == 1 else name}.png" for name, each in zip(names, short, strict=True)]
-
-
-def _bare(name: str) -> PurePosixPath:
-    path = PurePosixPath(name)
-    return path.with_suffix("") if path.suffix.lower() in (*FILES, ".gif") else path
+    return output_names(names, (*FILES, ".gif"), ".png")

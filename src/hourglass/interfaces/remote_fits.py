@@ -8,8 +8,8 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 from hourglass.core.checkpoints import load_model, training_place
-from hourglass.data.opening import WRITABLE
-from hourglass.errors import DataError, UsageError
+from hourglass.data.opening import not_written
+from hourglass.errors import UsageError
 from hourglass.interfaces import cluster, operations
 from hourglass.interfaces.learning import Listener, Nobody
 from hourglass.interfaces.operations import Outcome
@@ -27,7 +27,7 @@ def fit(request: Fit, listener: Listener | None = None) -> Outcome:
         return operations.fit(request, listener)
     check_place(request.output, MODEL, "--output", request.data)
     if not request.resume:  # a task that is tried again resumes, and must not find another training
-        _place(request).unlink(missing_ok=True)
+        training_place(request.output).unlink(missing_ok=True)
     how = f"by {workers} workers" if workers > 1 else "as a task"
     (listener or Nobody()).note(f"training {how} on {request.on}")
     there = _absolute(request).replace(on=None)
@@ -40,7 +40,7 @@ def fit(request: Fit, listener: Listener | None = None) -> Outcome:
 
 
 def _fit_there(request: Fit) -> tuple[dict[str, Any], bool]:
-    outcome = operations.fit(request.replace(resume=_place(request).exists()))
+    outcome = operations.fit(request.replace(resume=training_place(request.output).exists()))
     return outcome.document, outcome.interrupted
 
 
@@ -49,11 +49,7 @@ def _meeting_place(output: str) -> TemporaryDirectory[str]:
     try:
         return TemporaryDirectory(prefix=".team-", dir=Path(output).parent, ignore_cleanup_errors=True)
     except OSError as error:
-        raise DataError(f"cannot be written: {error.strerror}", where=output, how=WRITABLE) from error
-
-
-def _place(request: Fit) -> Path:
-    return training_place(Path(request.output).with_suffix(".safetensors"))
+        raise not_written(output, error) from error
 
 
 def _absolute(request: Fit) -> Fit:

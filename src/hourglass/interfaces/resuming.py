@@ -11,7 +11,7 @@ from typing import Any
 from hourglass.core.checkpoints import TrainingFile, training_place
 from hourglass.core.training import Keeper
 from hourglass.data.locking import alone
-from hourglass.data.writing import remove_unfinished
+from hourglass.data.temporary import remove_unfinished
 from hourglass.interfaces.learning import Listener
 
 

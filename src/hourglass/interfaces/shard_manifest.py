@@ -11,12 +11,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
 
-from hourglass.data.folders import check_folder, inside, remove_temporary
+from hourglass.data.folders import check_folder, inside
 from hourglass.data.listing import MANIFEST
-from hourglass.data.opening import WRITABLE
+from hourglass.data.opening import not_written
 from hourglass.data.shards import Shards
+from hourglass.data.temporary import remove_temporary
 from hourglass.data.writing import write_text
-from hourglass.errors import DataError, UsageError
+from hourglass.errors import UsageError
 
 _OFTEN = 1.0
 """Seconds between two writings: a list of many thousand shards takes a while to write."""
@@ -63,8 +64,7 @@ class Manifest:
         try:
             self._folder.mkdir(exist_ok=True)
         except OSError as error:
-            what = f"cannot be written: {error.strerror or error}"
-            raise DataError(what, where=str(self._folder), how=WRITABLE) from error
+            raise not_written(self._folder, error) from error
         self._write()
         try:
             for file in self._gone:  # of shards that are no longer there

@@ -13,7 +13,7 @@ from typing import Any, TypeAlias
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from hourglass.core.chunks import MOST_ROWS, one_thread
+from hourglass.core.chunks import MOST_ROWS, on_threads
 from hourglass.core.fitted import FittedModel
 from hourglass.data.columns import table_of
 from hourglass.data.filling import filled
@@ -62,7 +62,7 @@ def run_task(model: FittedModel, task: Task, source: str, target: str) -> Facts:
         what = f"the model is for the modality {model.experiment.modality}, and shards hold rows of tables"
         raise SchemaError(what, where="model", how="give one file, or a model that was fitted to a table")
     rows = task.block_rows(len(model.format.offered))
-    with one_thread():
+    with on_threads(1):
         try:
             return _written(model, task, table_blocks(source, rows), target)
         except DataError:

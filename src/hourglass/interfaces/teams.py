@@ -20,6 +20,7 @@ import torch
 from hourglass import errors
 from hourglass.core.checkpoints import training_place
 from hourglass.core.parallel import Team, joined
+from hourglass.data.writing import write_text
 from hourglass.errors import DataError, HourglassError, UsageError, missing_extra
 from hourglass.interfaces import operations
 from hourglass.interfaces.cluster import processors
@@ -100,7 +101,7 @@ def _work(words: dict[str, Any]) -> None:
         return
     try:
         with _team() as team:
-            request = request.replace(resume=training_place(Path(request.output).with_suffix(".safetensors")).exists())
+            request = request.replace(resume=training_place(request.output).exists())
             if team.rank:
                 return operations.help_fit(request, team)
             outcome = operations.fit(request, team=team)
@@ -139,10 +140,8 @@ def _end(place: Path) -> Path:
 
 
 def _write_end(place: Path, document: dict[str, Any]) -> None:
-    """Say, whole or not at all, how it ended."""
-    draft = place / f"end-{os.getpid()}"
-    draft.write_text(json.dumps(document, ensure_ascii=False), encoding="utf-8")
-    draft.replace(_end(place))
+    """Say how it ended."""
+    write_text(_end(place), json.dumps(document, ensure_ascii=False))
 
 
 def _outcome(place: Path, lost: Exception | None) -> tuple[dict[str, Any], bool]:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import re
-import shutil
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,6 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 import soundfile
+from browsing import chromium, set_screen
 from httpx import Client
 from PIL import Image
 from serving import numbers, running
@@ -134,10 +134,7 @@ class Site:
         return WebDriverWait(self.driver, seconds, 0.05).until(lambda _: self.js(f"return {script}"), script)
 
     def open(self, width: int = 1200, scheme: str = "light") -> None:
-        metrics = {"width": width, "height": 900, "deviceScaleFactor": 1, "mobile": width < 500}
-        self.driver.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", metrics)
-        features = [{"name": "prefers-color-scheme", "value": scheme}]
-        self.driver.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": features})
+        set_screen(self.driver, width, scheme)
         self.driver.get(self.url)
         self.until("document.documentElement.dataset.ready && document.querySelectorAll('#examples button').length > 0")
 
@@ -193,18 +190,8 @@ def server(folder: Path) -> Iterator[str]:
 
 @pytest.fixture(scope="module")
 def driver() -> Iterator[Any]:
-    chromium, driver = shutil.which("chromium"), shutil.which("chromedriver")
-    if not chromium or not driver:
-        pytest.skip("needs chromium and chromedriver (Debian: chromium, chromium-driver)")
-    webdriver = pytest.importorskip("selenium.webdriver")
-    options = webdriver.ChromeOptions()
-    options.binary_location = chromium
-    for argument in ("--headless=new", "--no-sandbox", "--disable-gpu", "--lang=en-US"):
-        options.add_argument(argument)
-    options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
-    driven = webdriver.Chrome(options=options, service=webdriver.ChromeService(driver))
-    yield driven
-    driven.quit()
+    with chromium("--lang=en-US") as driven:
+        yield driven
 
 
 @pytest.fixture

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any, Self
 
 from hourglass.data.locking import alone
+from hourglass.data.temporary import remove_temporary
 from hourglass.errors import DataError
 from hourglass.interfaces.service.faults import Refusal
 
@@ -112,8 +113,7 @@ class Store:
         for place in (self.root / "uploads").iterdir():
             if place.name not in kept:
                 shutil.rmtree(place, ignore_errors=True)
-        for file in (self.root / "models").glob(".*.tmp"):
-            file.unlink(missing_ok=True)
+        remove_temporary(self.root / "models")
 
 
 def new_id() -> str:
