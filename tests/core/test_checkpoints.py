@@ -3,6 +3,7 @@
 import builtins
 import copy
 import json
+import math
 import os
 import pickle
 import random
@@ -190,6 +191,9 @@ CHANGES: dict[str, Change] = {
     "a transposed tensor": lambda document, tensors: tensors.update(
         {first_weight(tensors): tensors[first_weight(tensors)].T.contiguous()}
     ),
+    "weights of another type": lambda document, tensors: tensors.update(
+        {first_weight(tensors): tensors[first_weight(tensors)].to(torch.complex64)}
+    ),
     "a NaN": lambda document, tensors: tensors[first_weight(tensors)].__setitem__((0, 0), torch.nan),
     "an infinite score": lambda document, tensors: tensors["calibration.scores"].__setitem__(0, torch.inf),
     "no scores": lambda document, tensors: tensors.update({"calibration.scores": torch.zeros(0, dtype=torch.float64)}),
@@ -210,6 +214,8 @@ CHANGES: dict[str, Change] = {
     "no experiment": lambda document, tensors: document.pop("experiment"),
     "an unknown source": lambda document, tensors: document.update(calibrated_on="a guess"),
     "a card that is none": lambda document, tensors: document.update(card="x"),
+    "a card of some features": lambda document, tensors: document["card"].update(features="some"),
+    "an infinite setting": lambda document, tensors: document["experiment"]["training"].update(learning_rate=math.inf),
     "an odd history": lambda document, tensors: document["history"].update(colour="blue"),
     "no version": lambda document, tensors: document.pop("format_version"),
 }
@@ -280,6 +286,13 @@ def test_what_is_no_model_is_refused_by_name(tmp_path: Path, write: Callable[[Pa
     write(path)
     with pytest.raises(ModelFileError, match=rf"thing\.safetensors: .*{words}.*\nhint: .*hourglass fit"):
         load_model(path)
+
+
+def test_a_file_larger_than_any_model_is_not_read(tmp_path: Path) -> None:
+    with open(tmp_path / "huge.safetensors", "wb") as file:
+        file.truncate(5 * 2**30)  # which takes no room
+    with pytest.raises(ModelFileError, match=r"larger than any model"):
+        load_model(tmp_path / "huge.safetensors")
 
 
 # Writing
