@@ -107,7 +107,7 @@ def _learned(
     """A fitted model; and the data that were given, and those of them that it learned from, where all are in memory."""
     if large is not None:
         return learn_stream(request, large, listener, keep, team), None, None
-    data = _read(request.data, listener, request.skip_bad)
+    data = _read(request.data, listener, request.skip_bad, remote=True)
     model, train = learn(request, data, listener, keep, team)
     return model, data, train
 
@@ -283,8 +283,8 @@ def model_path(path: str) -> str:
     return path if os.path.exists(path) or Path(path).suffix else f"{path}.safetensors"
 
 
-def _read(path: str, listener: Listener | None, skip_bad: bool = False) -> Data:
-    data = read(path, skip_bad=skip_bad)
+def _read(path: str, listener: Listener | None, skip_bad: bool = False, remote: bool = False) -> Data:
+    data = read(path, skip_bad=skip_bad, remote=remote)
     for notice in read_notices(data):
         (listener or Nobody()).note(notice)
     return data
