@@ -22,7 +22,9 @@ from hourglass.core.kinds import experiment
 from hourglass.data import remote
 from hourglass.data.files import read
 from hourglass.data.shards import find_shards
-from hourglass.interfaces import cluster, large_fits, remote_fits
+from hourglass.errors import StoreError
+from hourglass.interfaces import cluster, large_fits, remote_fits, sharding
+from hourglass.interfaces.learning import Nobody
 from hourglass.interfaces.options import Fit
 from hourglass.interfaces.shard_manifest import Manifest
 from hourglass.interfaces.shard_tasks import Task
@@ -233,30 +235,19 @@ def test_what_travels_to_a_cluster_is_words(model: str, store: Store, logs: Path
     assert remote_fits._absolute(asked).data == store.at("logs")
 
 
-def silent() -> socket.socket:
-    """A server that takes a call and says nothing."""
-    server = socket.socket()
-    server.bind(("127.0.0.1", 0))
-    server.listen(8)
-    return server
+def test_a_store_that_a_worker_loses_ends_the_run_too(store: Store, logs: Path) -> None:
+    lost = StoreError("cannot be reached", where="s3://bucket", how="see to it")
 
+    def lose() -> None:
+        raise lost
 
-@pytest.mark.parametrize("speaks", [False, True])
-def test_an_endpoint_that_does_not_answer_is_told_of_soon(
-    hourglass: Command, model: str, store: Store, tmp_path: Path, speaks: bool, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(remote, "_PATIENCE", 2)
-    with silent() as server:
-        port = server.getsockname()[1]
-        if not speaks:
-            server.close()
-        began = time.perf_counter()
-        address = f"s3://bucket/logs?endpoint_override=127.0.0.1:{port}&scheme=http"
-        done = hourglass("detect", model, address, "-o", tmp_path / "out")
-        assert time.perf_counter() - began < 5
-    assert done.code == 3
-    assert "error: s3://bucket: has not answered for 2 seconds\nhint: see whether the network is there" in done.err
-    assert not (tmp_path / "out").exists()
+    shards = find_shards(store.at("logs/*.parquet"))
+    assert shards is not None
+    manifest = Manifest(shards, store.at("out"), {"verb": "encode"})
+    answers = [(todo, cluster._guarded(lose)) for todo in manifest.pending()]
+    with pytest.raises(StoreError, match="cannot be reached"):
+        sharding._work(manifest, lambda *words: answers, b"", Task("encode", 10**8), Nobody())
+    assert manifest.failed == {}
 
 
 REFUSALS: dict[str, tuple[list[str], int, str]] = {
@@ -276,7 +267,18 @@ REFUSALS: dict[str, tuple[list[str], int, str]] = {
     "a web address": (["detect", "MODEL", "HERE", "-o", "https://host/out"], 2, "wanted a place on this machine"),
     "a model there": (["fit", "LOGS", "-o", "STORE/m"], 2, "wanted a place on this machine"),
     "without a model": (["detect", "LOGS", "-o", "out.csv"], 3, "is an address, wanted a file"),
-    "another verb": (["evaluate", "MODEL", "LOGS", "--label", "w"], 3, "is an address, wanted a file"),
+    "another verb": (["predict", "MODEL", "LOGS", "-o", "x.csv"], 3, "is an address, wanted a file"),
+    "a model from there": (
+        ["detect", "s3://me:word@b/m.safetensors", "HERE", "-o", "x.csv"],
+        3,
+        "is an address, wanted",
+    ),
+    "a code there": (["decompress", "s3://me:word@b/x.hgz", "MODEL"], 3, "is an address, wanted"),
+    "maps there": (
+        ["detect", "MODEL", "HERE", "-o", "x.csv", "--map", "s3://me:word@b/x"],
+        2,
+        "wanted a place on this",
+    ),
     "a secret": (["detect", "MODEL", "s3://AKIA:word@bucket/x", "-o", "OUT"], 2, "holds a password or key"),
 }
 
@@ -302,7 +304,7 @@ def test_what_cannot_be_is_refused_before_any_work(
     assert done.err.count("error: ") == 1
     assert says in done.err
     assert "\nhint: " in done.err
-    assert "AKIA" not in done.err
+    assert "word@" not in done.err
     assert store.names() == before
     assert [each.name for each in tmp_path.iterdir()] == ["logs"]
 
@@ -312,3 +314,21 @@ def test_wrong_keys_are_told_of(hourglass: Command, model: str, store: Store, tm
     done = hourglass("detect", model, store.at("logs"), "-o", tmp_path / "out")
     assert done.code == 3
     assert f"s3://{store.bucket}/logs: access is denied\nhint: see whether AWS_ACCESS_KEY_ID" in done.err
+
+
+@pytest.mark.usefixtures("store")
+def test_endpoints_that_do_not_answer_are_told_of_soon(
+    hourglass: Command, model: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(remote, "_PATIENCE", 1)
+    with socket.create_server(("127.0.0.1", 0)) as silent, socket.create_server(("127.0.0.1", 0)) as closed:
+        ports = [each.getsockname()[1] for each in (silent, closed)]
+        closed.close()
+        for port in ports:
+            began = time.perf_counter()
+            address = f"s3://bucket/logs?endpoint_override=127.0.0.1:{port}&scheme=http"
+            done = hourglass("detect", model, address, "-o", tmp_path / "out")
+            assert time.perf_counter() - began < 5
+            assert done.code == 3
+            assert "error: s3://bucket: has not answered for 1 seconds\nhint: see whether the network" in done.err
+    assert not (tmp_path / "out").exists()

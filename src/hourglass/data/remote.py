@@ -308,7 +308,7 @@ def _told(address: str) -> Iterator[None]:
 def _error(words: str, address: str, absent: bool) -> DataError | StoreError | UsageError:
     """What concerns one object is an error of the data, what concerns all of them one of the store."""
     place = _Address.of(address)
-    short = words.strip().partition("\n")[0].rpartition(" operation: ")[2][:200]
+    short = re.split(r" operation: | last message of ", words.strip().partition("\n")[0])[-1].partition(". ")[0]
     access = _CREDENTIALS[place.store[:2]]
     if _MISTAKEN.search(words):
         how = "what may stand behind the question mark: region, endpoint_override, scheme"

@@ -27,6 +27,7 @@ from hourglass.data.audio import AudioFormat
 from hourglass.data.files import read, read_blocks
 from hourglass.data.formats import Data
 from hourglass.data.images import ImageFormat
+from hourglass.data.opening import refuse_address
 from hourglass.data.samples import Frame, Pictures, Recordings, unique_notices
 from hourglass.data.series import SeriesFormat
 from hourglass.data.shards import Shards
@@ -280,6 +281,7 @@ def inspect(request: Inspect, listener: Listener | None = None) -> Outcome:
 
 def model_path(path: str) -> str:
     """The model's file: as given, or with the suffix that saving adds."""
+    refuse_address(path)
     return path if os.path.exists(path) or Path(path).suffix else f"{path}.safetensors"
 
 
