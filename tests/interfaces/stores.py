@@ -63,8 +63,10 @@ class Application:
 
     @classmethod
     def of_moto(cls) -> Self:
-        pytest.importorskip("flask", reason="the S3 server of these tests is moto's: pip install 'moto[server]'")
-        pytest.importorskip("moto", reason="the S3 server of these tests is moto's: pip install 'moto[server]'")
+        for name in ("flask", "flask_cors", "moto"):
+            pytest.importorskip(
+                name, reason="the S3 server of tests is moto's: pip install 'moto[s3]' flask flask-cors"
+            )
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             from moto.server import DomainDispatcherApplication, create_backend_app

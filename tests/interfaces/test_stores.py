@@ -309,11 +309,18 @@ def test_what_cannot_be_is_refused_before_any_work(
     assert [each.name for each in tmp_path.iterdir()] == ["logs"]
 
 
-def test_wrong_keys_are_told_of(hourglass: Command, model: str, store: Store, tmp_path: Path) -> None:
-    store.fault = lambda request: "403 FORBIDDEN"
+def test_wrong_keys_are_told_of(
+    hourglass: Command, model: str, store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from moto import settings
+    from moto.core.responses import ActionAuthenticatorMixin
+
+    monkeypatch.setattr(settings, "INITIAL_NO_AUTH_ACTION_COUNT", 0.0)
+    monkeypatch.setattr(ActionAuthenticatorMixin, "request_count", 0)
     done = hourglass("detect", model, store.at("logs"), "-o", tmp_path / "out")
     assert done.code == 3
-    assert f"s3://{store.bucket}/logs: access is denied\nhint: see whether AWS_ACCESS_KEY_ID" in done.err
+    assert f"s3://{store.bucket}: does not accept the credentials: The AWS Access Key Id you provided" in done.err
+    assert "\nhint: see whether AWS_ACCESS_KEY_ID" in done.err
 
 
 @pytest.mark.usefixtures("store")

@@ -145,17 +145,16 @@ def stamp_of(address: str) -> Stamp | None:
     return _stamp(found) if found.is_file else None
 
 
-def stamps_below(address: str) -> dict[str, Stamp]:
-    """Size and time of change of every object below an address, by its name from there on."""
-    found = _ask(address, _listed)
+def stamps_below(address: str, deep: bool = True) -> dict[str, Stamp]:
+    """Size and time of change of every object below an address, or right below it, by its name from there on."""
+
+    def listed(system: Any, path: str) -> Any:
+        from pyarrow import fs
+
+        return system.get_file_info(fs.FileSelector(path, recursive=deep, allow_not_found=True))
+
     start = len(_Address.of(address).path) + 1
-    return {each.path[start:]: _stamp(each) for each in found if each.is_file}
-
-
-def _listed(system: Any, path: str) -> Any:
-    from pyarrow import fs
-
-    return system.get_file_info(fs.FileSelector(path, recursive=True, allow_not_found=True))
+    return {each.path[start:]: _stamp(each) for each in _ask(address, listed) if each.is_file}
 
 
 def _stamp(found: Any) -> Stamp:

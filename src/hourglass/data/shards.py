@@ -105,7 +105,7 @@ def _in_store(path: str) -> Shards:
     wanted, place = parts[len(plain) :], remote.at(path, plain)
     if not wanted and _suffix(bare(path)) in TABLES and (stamp := remote.stamp_of(path)):
         return Shards(bare(path), remote.at(path, parts[:-1]), parts[-1:], True, {parts[-1]: stamp})
-    there = remote.stamps_below(place)
+    there = remote.stamps_below(place, deep=len(wanted) != 1 or wanted == ["**"])
     found = {name: stamp for name, stamp in there.items() if _matches(name.split("/"), wanted or ["**"])}
     tables = sorted(name for name in found if _suffix(name) in TABLES)
     if not tables:
