@@ -6,6 +6,7 @@
     │   ├── UnreadableError                      a file is not what it claims to be, or is cut short
     │   ├── SchemaError                          columns or shapes differ from those the model was fitted on
     │   └── TimeError                            times are missing, unsorted, duplicated or uneven beyond repair
+    ├── StoreError                 exit code 3   an object store cannot be reached, or does not let one in
     ├── ModelFileError             exit code 3   a model file is damaged, edited, or from a newer Hourglass
     ├── TrainingError              exit code 1   training could not produce a finite model
     └── MissingExtraError          exit code 1   an optional dependency is not installed
@@ -59,6 +60,12 @@ class SchemaError(DataError):
 
 class TimeError(DataError):
     """The times of a series are missing, unsorted, duplicated or uneven beyond repair."""
+
+
+class StoreError(HourglassError):
+    """An object store cannot be reached, or does not let one in: no fault of what lies there."""
+
+    exit_code = 3
 
 
 class ModelFileError(HourglassError, ValueError):

@@ -9,6 +9,7 @@ import pyarrow as pa
 
 from hourglass.data.limits import check_memory
 from hourglass.data.listing import several
+from hourglass.data.remote import bare
 from hourglass.data.samples import Frame
 from hourglass.data.shards import Shards, decoded_size, is_parquet
 from hourglass.errors import DataError, SchemaError, UnreadableError
@@ -79,7 +80,8 @@ def read_all(shards: Shards, read: Callable[[str], object], skip_bad: bool) -> F
                 continue  # many writers leave parts without rows
             frame = read(shards.path(name))
             if not isinstance(frame, Frame):
-                raise DataError("holds no table with columns", where=shards.path(name), how="take it out of the folder")
+                where = bare(shards.path(name))
+                raise DataError("holds no table with columns", where=where, how="take it out of the folder")
         except DataError as error:
             if not skip_bad:
                 raise

@@ -26,8 +26,9 @@ from hourglass.data.declared import read_arff, read_ts
 from hourglass.data.idx import is_idx, labels_beside, read_idx, with_labels
 from hourglass.data.limits import DENSE_RATIO, check_dense, check_density, check_size
 from hourglass.data.listing import list_folder, read_each
-from hourglass.data.opening import COPY, IDX, RIGHTS, check_start, opened, status_of
+from hourglass.data.opening import COPY, IDX, check_start, opened, readable, refuse_address, size_in, size_of, status_of
 from hourglass.data.pictures import PICTURES, one_picture, read_picture
+from hourglass.data.remote import bare, is_remote
 from hourglass.data.samples import Frame, Pictures, Recordings
 from hourglass.data.shards import PARQUET, find_shards
 from hourglass.data.sound import SOUNDS, one_recording, read_sound
@@ -66,7 +67,7 @@ _BUFFER = 1 << 20
 _TIME_NAMES = ("time", "timestamp", "date", "datetime", "ds")
 
 
-def read(path: str | Path, *, array: str | None = None, skip_bad: bool = False) -> Content:
+def read(path: str | Path, *, array: str | None = None, skip_bad: bool = False, remote: bool = False) -> Content:
     """The table, array, pictures or sound in a file, or the pictures, recordings or tables in a folder.
 
     CSV, TSV and TXT, ARFF and `.ts` (all also with `.gz`), Parquet, `.npy` and `.npz`; PNG, JPEG, WebP, TIFF, BMP, GIF,
@@ -74,32 +75,31 @@ def read(path: str | Path, *, array: str | None = None, skip_bad: bool = False) 
     The tables of a folder, or those that match a glob, are one table: their rows in the order of the files' names.
     An array of a `.npz` file is chosen with `array`, or as `FILE.npz:NAME`; `NAME+LABELS` adds a 1-d array as a column.
     Arrays of three or more dimensions stay arrays. `skip_bad`: files of a folder that cannot be read are left out and
-    listed, not refused.
+    listed, not refused. `remote`: tables may be at an address of a store, `s3://` or `gs://`.
 
     `UnreadableError` for a file that is not what its name says, is damaged or cut short; `DataError` for a place where
     no file can be read and for cells that spoil a column; `UsageError` for an array that is not there.
     """
     path, array = _split(str(path), array)
+    if not remote:
+        refuse_address(path)
     if array is None and (shards := find_shards(path)):
-        return read_all(shards, lambda each: _opened(each, status_of(each), None), skip_bad)
+        return _opened(path, None) if shards.single else read_all(shards, lambda each: _opened(each, None), skip_bad)
     status = status_of(path)
     if stat.S_ISDIR(status.st_mode):
         if array is not None:
             raise _no_array(array, path)
         return _read_folder(path, skip_bad)
-    data = _opened(path, status, array)
+    data = _opened(path, array)
     if isinstance(data, Pictures) and is_idx(path) and (beside := labels_beside(path)):
-        labels = _opened(beside, status_of(beside), None)
+        labels = _opened(beside, None)
         return with_labels(data, labels, beside) if isinstance(labels, Frame) else data
     return data
 
 
-def _opened(path: str, status: os.stat_result, array: str | None) -> Content:
-    try:
-        with open(path, "rb") as handle:
-            return _read(handle, path, status.st_size, array)
-    except OSError as error:
-        raise DataError(f"cannot be read: {error.strerror or error}", where=path, how=RIGHTS) from error
+def _opened(path: str, array: str | None) -> Content:
+    with readable(path) as handle:
+        return _read(handle, bare(path), size_in(handle), array)
 
 
 def _split(path: str, array: str | None) -> tuple[str, str | None]:
@@ -232,29 +232,33 @@ def _parquet(handle: BinaryIO, size: int, path: str, streamed: bool = False) -> 
         raise UnreadableError(f"is damaged or cut short: {error}", where=path, how=COPY) from error
 
 
-def read_blocks(path: str) -> Iterator[Frame] | None:
+def read_blocks(path: str, remote: bool = False) -> Iterator[Frame] | None:
     """The rows of a large CSV, TSV, TXT or Parquet file as frames, one after another; None for any other file.
 
     Joined, they are the table that `read` gives. `DataError`, maybe only after some blocks, where that is not sure.
     """
-    suffix, status = os.path.splitext(path)[1].lower(), status_of(path)
-    if not stat.S_ISREG(status.st_mode) or status.st_size < LARGE:
+    if not (remote and is_remote(path)) and not stat.S_ISREG(status_of(path).st_mode):
+        return None
+    suffix = os.path.splitext(bare(path))[1].lower()
+    if size_of(path) < LARGE:
         return None
     return _BLOCK_READERS[suffix](path) if suffix in _BLOCK_READERS else None
 
 
 def _text_blocks(path: str) -> Iterator[Frame]:
     with opened(path, "text") as handle:
-        yield from text_blocks(iter(lambda: handle.read(BLOCK) + handle.readline(), b""), path)
+        yield from text_blocks(iter(lambda: handle.read(BLOCK) + handle.readline(), b""), bare(path))
 
 
 def parquet_blocks(path: str, rows: int = 1 << 16) -> Iterator[Frame]:
     """The rows of a Parquet file as frames of so many rows, one after another."""
-    size, start = os.path.getsize(path), 0
-    with opened(path, _WANTED[".parquet"]) as handle, _parquet(handle, size, path, streamed=True) as file:
-        for batch in file.iter_batches(rows):
-            yield replace(_decoded(pa.Table.from_batches([batch]), size, path), first_row=start)
-            start += batch.num_rows
+    start, where = 0, bare(path)
+    with opened(path, _WANTED[".parquet"]) as handle:
+        size = size_in(handle)
+        with _parquet(handle, size, where, streamed=True) as file:
+            for batch in file.iter_batches(rows):
+                yield replace(_decoded(pa.Table.from_batches([batch]), size, where), first_row=start)
+                start += batch.num_rows
 
 
 _BLOCK_READERS: dict[str, Callable[[str], Iterator[Frame]]] = {

@@ -11,8 +11,10 @@ from collections.abc import Callable, Collection, Iterable, Sequence
 from pathlib import Path, PurePosixPath
 from typing import Any
 
+from hourglass.data import remote
 from hourglass.data.listing import MANIFEST, bare_name, suffix_of
 from hourglass.data.opening import not_written
+from hourglass.data.remote import bare, is_remote, joined
 from hourglass.data.temporary import is_temporary, temporary_for
 from hourglass.errors import DataError
 
@@ -20,27 +22,66 @@ FileContent = bytes | Callable[[Path], Any]
 """What a file shall hold; or what writes it to a given path, where it is too large for the memory."""
 
 
-def check_folder(folder: Path) -> None:
-    """Refuse a folder that holds anything but what Hourglass wrote there, by the list in its `_manifest.json`."""
-    if not os.path.exists(folder):  # unlike a Path's, never an error of its own
-        return
-    if not os.path.isdir(folder):
-        how = "give another name, or one with a suffix for a file"
-        raise DataError("cannot be written: it is a file, wanted a folder", where=str(folder), how=how)
-    files = (path for path in folder.rglob("*") if not path.is_dir() and not is_temporary(path))
-    there = {path.relative_to(folder).as_posix() for path in files}
+def check_folder(folder: str | Path) -> set[str]:
+    """The files in a folder of results, here or in a store.
+
+    One that holds anything but what Hourglass wrote there, by the list in its `_manifest.json`, is refused.
+    """
+    there = _files_in(str(folder))
     strange = sorted(there - _listed(folder) - {MANIFEST})
     if strange:
         what = f"cannot be written: it holds files that are not from here, such as {strange[0]}"
-        raise DataError(what, where=str(folder), how="give a new folder, or an empty one")
+        raise DataError(what, where=bare(str(folder)), how="give a new folder, or an empty one")
+    return there
 
 
-def _listed(folder: Path) -> set[str]:
-    try:
-        files = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))["files"]
-        return {str(each["file"]) for each in files}
-    except (OSError, ValueError, LookupError, TypeError):
+def _files_in(folder: str) -> set[str]:
+    if is_remote(folder):
+        return set(remote.stamps_below(folder))
+    if not os.path.exists(folder):  # unlike a Path's, never an error of its own
         return set()
+    if not os.path.isdir(folder):
+        how = "give another name, or one with a suffix for a file"
+        raise DataError("cannot be written: it is a file, wanted a folder", where=folder, how=how)
+    files = (path for path in Path(folder).rglob("*") if not path.is_dir() and not is_temporary(path))
+    return {path.relative_to(folder).as_posix() for path in files}
+
+
+def manifest_in(folder: str | Path) -> str:
+    """What the list of a folder of results says; nothing where there is none."""
+    place = joined(str(folder), MANIFEST)
+    if is_remote(place):
+        return remote.content(place).decode(errors="replace") if remote.stamp_of(place) else ""
+    try:
+        return Path(place).read_text(encoding="utf-8")
+    except (OSError, ValueError):
+        return ""
+
+
+def _listed(folder: str | Path) -> set[str]:
+    text = manifest_in(folder)
+    try:
+        return {str(each["file"]) for each in json.loads(text)["files"]}
+    except (ValueError, LookupError, TypeError):
+        return set()
+
+
+def make_folder(folder: str) -> None:
+    """Make a folder of results; a store has none."""
+    if is_remote(folder):
+        return
+    try:
+        Path(folder).mkdir(exist_ok=True)
+    except OSError as error:
+        raise not_written(folder, error) from error
+
+
+def remove_file(path: str) -> None:
+    """Take a file away, here or in a store, if it is there."""
+    if is_remote(path):
+        remote.remove(path)
+    else:
+        Path(path).unlink(missing_ok=True)
 
 
 def replace_folder(folder: str | Path, files: Iterable[tuple[str, FileContent]], manifest: dict[str, Any]) -> None:

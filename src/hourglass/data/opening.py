@@ -10,6 +10,8 @@ import stat
 from collections.abc import Iterator
 from typing import BinaryIO
 
+from hourglass.data import remote
+from hourglass.data.remote import bare, is_remote, without_secrets
 from hourglass.errors import DataError, UnreadableError
 
 COPY = "take it from a copy, or save it again"
@@ -56,10 +58,27 @@ _PATTERNS = (
 )
 
 
+_ADDRESS = re.compile(r"[a-zA-Z][a-zA-Z0-9+.-]+://")
+
+
+def is_address(path: str) -> bool:
+    """Whether a path leads to another machine, or begins as if it did."""
+    return _ADDRESS.match(path) is not None
+
+
+def refuse_address(path: str) -> None:
+    """Refuse what lies elsewhere, where a file of this machine is meant."""
+    if not is_address(path):
+        return
+    how = "download it first and give the file"
+    if is_remote(path):
+        how += "; fit reads tables there, and so do detect, encode, reconstruct and denoise with MODEL and -o FOLDER"
+    raise DataError("is an address, wanted a file", where=without_secrets(path), how=how)
+
+
 def status_of(path: str) -> os.stat_result:
     """What lies at `path`, which must be a plain file or a folder."""
-    if re.match(r"[a-zA-Z][a-zA-Z0-9+.-]+://", path):
-        raise DataError("is an address, wanted a file", where=path, how="download it first and give the file")
+    refuse_address(path)
     try:
         status = os.stat(path)
     except (OSError, ValueError) as error:
@@ -96,14 +115,40 @@ def not_written(place: str | os.PathLike[str], error: OSError, more: str = "") -
 @contextlib.contextmanager
 def opened(path: str, wanted: str) -> Iterator[BinaryIO]:
     """A file open for reading, once its first bytes have shown that it is what was `wanted` by its name."""
+    with readable(path) as handle:
+        check_start(handle, bare(path), wanted)
+        yield handle
+
+
+@contextlib.contextmanager
+def readable(path: str) -> Iterator[BinaryIO]:
+    """A file open for reading, here or in a store, whatever it holds."""
+    if is_remote(path):
+        with remote.reading(path) as handle:
+            yield handle
+        return
     if not stat.S_ISREG(status_of(path).st_mode):
         raise DataError("is no plain file", where=path, how="give a file, or the folder that holds it")
     try:
         with open(path, "rb") as handle:
-            check_start(handle, path, wanted)
             yield handle
     except OSError as error:
         raise DataError(f"cannot be read: {error.strerror or error}", where=path, how=RIGHTS) from error
+
+
+def size_in(handle: BinaryIO) -> int:
+    """How many bytes an open file has; it is read from its start afterwards."""
+    size = handle.seek(0, os.SEEK_END)
+    handle.seek(0)
+    return size
+
+
+def size_of(path: str) -> int:
+    """How many bytes a file has, here or in a store."""
+    if not is_remote(path):
+        return os.path.getsize(path)
+    with remote.reading(path) as handle:
+        return size_in(handle)
 
 
 def check_start(handle: BinaryIO, path: str, wanted: str) -> None:

@@ -21,9 +21,11 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.csv as pa_csv
 
+from hourglass.data import remote
 from hourglass.data.columns import table_of
 from hourglass.data.formulas import neutralised, neutralised_word
 from hourglass.data.opening import not_written
+from hourglass.data.remote import is_remote
 from hourglass.data.temporary import temporary_for
 from hourglass.errors import DataError, UsageError
 
@@ -75,11 +77,11 @@ def write_array(array: np.ndarray, path: str | Path, names: Sequence[str] | None
 
 
 def write_text(path: str | Path, text: str) -> None:
-    """Replace the file at `path` by `text`, in UTF-8."""
-    replace_file(Path(path), lambda handle: handle.write(text.encode()))
+    """Replace the file at `path`, here or in a store, by `text`, in UTF-8."""
+    replace_file(path, lambda handle: handle.write(text.encode()))
 
 
-def replace_file(path: Path, write: Callable[[BinaryIO], Any], need: int | None = None) -> None:
+def replace_file(path: str | Path, write: Callable[[BinaryIO], Any], need: int | None = None) -> None:
     """Put what `write` writes at `path`, in one step: whatever happens, the old file or the whole new one is there.
 
     A link is followed. `DataError` where the folder is missing or cannot be written to, or the disk is full; it says
@@ -90,9 +92,13 @@ def replace_file(path: Path, write: Callable[[BinaryIO], Any], need: int | None 
 
 
 @contextlib.contextmanager
-def replacing(path: Path, need: int | None = None) -> Iterator[BinaryIO]:
-    """A file beside `path` to write to, which takes its place when the block ends well: see `replace_file`."""
-    target = Path(os.path.realpath(path))
+def replacing(path: str | Path, need: int | None = None) -> Iterator[BinaryIO]:
+    """A file to write to, which takes the place of `path` when the block ends well: see `replace_file`."""
+    if is_remote(str(path)):
+        with remote.replacing(str(path)) as handle:
+            yield handle
+        return
+    path, target = Path(path), Path(os.path.realpath(path))
     temporary = temporary_for(target)
     try:
         _check_target(path, target)

@@ -1,6 +1,6 @@
-"""Ray: shards as tasks that are tried again, on this machine or on a cluster whose machines share the files.
+"""Ray: shards as tasks that are tried again, here or on a cluster whose machines share the files, or reach a store.
 
-What travels is small: a model's bytes once, then names of files. A task writes a temporary file and renames it, so one
+What travels is small: a model's bytes once, then names of files. A result appears whole or not at all, so a task
 that is killed and tried again leaves nothing half done.
 """
 

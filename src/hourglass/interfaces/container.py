@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 
 from hourglass.data.limits import MOST_BYTES, check_size
-from hourglass.data.opening import RIGHTS
+from hourglass.data.opening import RIGHTS, refuse_address
 from hourglass.errors import DataError, UnreadableError
 from hourglass.interfaces.coding import Reader, number_bytes
 
@@ -60,6 +60,7 @@ class Container:
 
 def read_container(path: str) -> Container:
     """The container in a file."""
+    refuse_address(path)
     file = Path(path)
     try:
         if not file.is_file():

@@ -18,6 +18,7 @@ from hourglass.data.pixels import resized
 from hourglass.data.samples import Packed
 from hourglass.errors import DataError, UsageError
 from hourglass.interfaces.drawing import coloured, png_of, with_heat
+from hourglass.interfaces.outputs import check_here
 from hourglass.interfaces.pictures import file_names
 from hourglass.interfaces.results import Findings
 
@@ -101,6 +102,7 @@ def check_maps(folder: str | None, model: FittedModel | None) -> None:
     """Refuse a place for maps that could not be written to, or a model of no pictures, before anything is done."""
     if folder is None:
         return
+    check_here(folder, "--map")
     if not Path(folder).parent.is_dir():
         how = f"make the folder {Path(folder).parent} first"
         raise DataError("cannot be written: its folder does not exist", where=folder, how=how)

@@ -42,6 +42,8 @@ def too_large(request: Fit) -> Shards | None:
     `UsageError` for what then cannot be done, and for a bound on anything but tables.
     """
     shards = find_shards(request.data) or (one_shard(request.data) if request.memory else None)
+    if shards is not None and shards.single and not request.memory:  # read whole, wherever it lies
+        return None
     if shards is None and request.memory:
         how = f"give a folder or glob of tables, or a table: {', '.join(TABLES)}"
         raise UsageError("only tables are fitted to in bounded memory", where="--memory", how=how)

@@ -26,6 +26,7 @@ from hourglass.data.files import read, read_blocks
 from hourglass.data.filling import filled
 from hourglass.data.formats import Data
 from hourglass.data.images import ImageFormat
+from hourglass.data.opening import refuse_address
 from hourglass.data.samples import Frame, Pictures, Recordings, unique_notices
 from hourglass.data.series import SeriesFormat
 from hourglass.data.shards import Shards
@@ -108,7 +109,7 @@ def _learned(
     """A fitted model; and the data that were given, and those of them that it learned from, where all are in memory."""
     if large is not None:
         return learn_stream(request, large, listener, keep, team), None, None
-    data = _read(request.data, listener, request.skip_bad)
+    data = _read(request.data, listener, request.skip_bad, remote=True)
     model, train = learn(request, data, listener, keep, team)
     return model, data, train
 
@@ -282,11 +283,12 @@ def inspect(request: Inspect, listener: Listener | None = None) -> Outcome:
 
 def model_path(path: str) -> str:
     """The model's file: as given, or with the suffix that saving adds."""
+    refuse_address(path)
     return path if os.path.exists(path) or Path(path).suffix else f"{path}.safetensors"
 
 
-def _read(path: str, listener: Listener | None, skip_bad: bool = False) -> Data:
-    data = read(path, skip_bad=skip_bad)
+def _read(path: str, listener: Listener | None, skip_bad: bool = False, remote: bool = False) -> Data:
+    data = read(path, skip_bad=skip_bad, remote=remote)
     for notice in read_notices(data):
         (listener or Nobody()).note(notice)
     return data

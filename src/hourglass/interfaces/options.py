@@ -48,10 +48,10 @@ class Large(Request):
     """What verbs take that go through tables of any size."""
 
     memory: str | None = option(
-        None, "tables in a folder, glob or large file: memory to use beyond the program's own (default: 1GB)"
+        None, "tables in a folder, glob (s3://, gs:// too) or large file: memory beyond the program's (default: 1GB)"
     )
     on: str | None = option(
-        None, "tables in a folder or glob: where to work: ray, or ray://HOST:10001 (default: in this process)"
+        None, "tables in a folder or glob (s3://, gs:// too): where to work: ray, ray://HOST:10001 (default: here)"
     )
 
 
@@ -106,7 +106,7 @@ class Fit(Learning, Large):
     arguments = ("data",)
 
     data: str = option(
-        REQUIRED, "file to learn from: CSV, Parquet, NPY, NPZ, IDX, ARFF, .ts, sound; or a folder of pictures or sound"
+        REQUIRED, "file to learn from: CSV, Parquet, NPY, NPZ, IDX, ARFF, .ts, sound; or a folder (tables: also s3://)"
     )
     noise: tuple[str, ...] = option(
         (), "noise to mix into recordings: a file, a folder, or white,pink,brown,hum,rain,wind made up; repeatable"

@@ -12,6 +12,8 @@ import pyarrow as pa
 from hourglass.data.columns import table_of
 from hourglass.data.folders import check_folder
 from hourglass.data.formats import Data, Result
+from hourglass.data.opening import is_address
+from hourglass.data.remote import without_secrets
 from hourglass.data.samples import Frame, Pictures, Recordings
 from hourglass.data.sound import SOUNDS, sound_info
 from hourglass.data.sound_writing import write_recordings
@@ -30,6 +32,7 @@ def check_place(path: str | None, suffixes: Sequence[str], option: str, *inputs:
     """Refuse a place that could not be written to in the end, or that is one of the inputs, before anything is done."""
     if path is None or (path == "-" and suffixes is not MODEL):
         return
+    check_here(path, option)
     place = Path(path)
     if place.suffix.lower() not in suffixes:
         known = ", ".join(suffix or "no suffix" for suffix in suffixes)
@@ -44,6 +47,14 @@ def check_place(path: str | None, suffixes: Sequence[str], option: str, *inputs:
         raise DataError("cannot be written: it is a folder", where=path, how="give the name of a file in it")
     if os.path.exists(place) and any(os.path.exists(each) and os.path.samefile(path, each) for each in inputs if each):
         raise UsageError(f"{path!r} is read too, and would be replaced", where=option, how="write to another file")
+
+
+def check_here(path: str, option: str) -> None:
+    """Refuse an address where something is written on this machine."""
+    if is_address(path):
+        what = f"got the address {without_secrets(path)}, wanted a place on this machine"
+        how = "upload it afterwards; what goes to a store is what a MODEL makes of shards: -o s3://BUCKET/FOLDER"
+        raise UsageError(what, where=option, how=how)
 
 
 def write_values(values: Result, path: str | None, names: Sequence[str] | None = None) -> list[str]:

@@ -9,6 +9,7 @@ from typing import Any
 
 from hourglass.core.checkpoints import load_model, training_place
 from hourglass.data.opening import not_written
+from hourglass.data.remote import absolute
 from hourglass.errors import UsageError
 from hourglass.interfaces import cluster, operations
 from hourglass.interfaces.learning import Listener, Nobody
@@ -56,4 +57,4 @@ def _absolute(request: Fit) -> Fit:
     """With paths that mean the same on every machine."""
     named = {name: getattr(request, name) for name in ("data", "output", "report", "clean")}
     noise = tuple(os.path.abspath(name) if os.path.exists(name) else name for name in request.noise)
-    return request.replace(noise=noise, **{name: os.path.abspath(path) for name, path in named.items() if path})
+    return request.replace(noise=noise, **{name: absolute(path) for name, path in named.items() if path})

@@ -11,16 +11,17 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
 
-from hourglass.data.folders import check_folder, inside
+from hourglass.data.folders import check_folder, inside, make_folder, manifest_in, remove_file
 from hourglass.data.listing import MANIFEST
-from hourglass.data.opening import not_written
+from hourglass.data.remote import absolute, bare, is_remote, joined, resolved
 from hourglass.data.shards import Shards
 from hourglass.data.temporary import remove_temporary
 from hourglass.data.writing import write_text
 from hourglass.errors import UsageError
+from hourglass.interfaces.outputs import check_here
 
-_OFTEN = 1.0
-"""Seconds between two writings: a list of many thousand shards takes a while to write."""
+_OFTEN, _SHARE = 1.0, 20
+"""Seconds between two writings, and how many times what one takes: a list of many thousand shards is a long one."""
 
 
 @dataclass(frozen=True)
@@ -40,44 +41,41 @@ class Manifest:
     """
 
     def __init__(self, shards: Shards, folder: str, job: dict[str, Any]) -> None:
-        self._folder, self._shards, self._job = Path(os.path.realpath(folder)), shards, job
-        check_folder(self._folder)
+        self._folder, self._shards, self._job = folder if is_remote(folder) else resolved(folder), shards, job
+        present = check_folder(self._folder)
         old = _read(self._folder)
         self.anew = bool(old) and {key: old.get(key) for key in job} != job
         """Whether the folder holds what another model, or other options, made."""
-        self._written = 0.0
+        self._next = 0.0
         known = {} if self.anew else {each["file"]: each for each in old.get("files", [])}
         self.files: dict[str, dict[str, Any]] = {}
         self.failed: dict[str, str] = {}
         for name, file in zip(shards.names, shards.outputs(), strict=True):
-            entry = {"file": file, "name": name, **_stamp(shards.path(name))}
+            entry = {"file": file, "name": name, **shards.stamp(name)}
             before = known.get(file, {})
             same = entry.items() <= before.items() and "rows" in before
-            there = same and (not before["rows"] or (self._folder / file).is_file())
-            self.files[name] = before if there else entry
+            self.files[name] = before if same and (not before["rows"] or file in present) else entry
         self.skipped = sum(map(_is_done, self.files.values()))
         self._gone = {each["file"] for each in old.get("files", [])} - {each["file"] for each in self.files.values()}
 
     @contextlib.contextmanager
     def open(self) -> Iterator[Self]:
         """The manifest on disk, from the start on, and as it should be when the work ends, however it ends."""
-        try:
-            self._folder.mkdir(exist_ok=True)
-        except OSError as error:
-            raise not_written(self._folder, error) from error
+        make_folder(self._folder)
         self._write()
         try:
             for file in self._gone:  # of shards that are no longer there
-                (self._folder / file).unlink(missing_ok=True)
+                remove_file(joined(self._folder, file))
             yield self
         finally:
             self._write()
-            remove_temporary(self._folder)
+            if not is_remote(self._folder):  # a store shows nothing that is half written
+                remove_temporary(Path(self._folder))
 
     def pending(self) -> list[Todo]:
         """What is still to be done."""
         return [
-            Todo(name, os.path.abspath(self._shards.path(name)), str(self._folder / entry["file"]))
+            Todo(name, absolute(self._shards.path(name)), joined(self._folder, entry["file"]))
             for name, entry in self.files.items()
             if not _is_done(entry)
         ]
@@ -85,7 +83,7 @@ class Manifest:
     def done(self, name: str, facts: dict[str, Any]) -> None:
         """Note that a shard is done, and what is known of it now."""
         self.files[name] |= facts
-        if time.time() - self._written > _OFTEN:
+        if time.time() > self._next:
             self._write()
 
     def total(self, fact: str) -> int:
@@ -103,40 +101,35 @@ class Manifest:
     def _write(self) -> None:
         failed = [f"{name}: {what}" for name, what in self.failed.items()]
         document = {"source": self._shards.source, **self._job, "files": [*self.files.values()], "failed": failed}
-        write_text(self._folder / MANIFEST, json.dumps(document, ensure_ascii=False, indent=1))
-        self._written = time.time()
+        began = time.time()
+        write_text(joined(self._folder, MANIFEST), json.dumps(document, ensure_ascii=False, indent=1))
+        self._next = began + max(_OFTEN, _SHARE * (time.time() - began))
 
 
 def check_apart(shards: Shards, folder: str) -> None:
     """Refuse results in a folder of shards: a second run would take them for shards."""
-    there = os.path.realpath(folder)
-    inside = [os.path.dirname(shards.path(name)) for name in shards.names]
-    whole = [shards.folder] if os.path.isdir(shards.source) or "**" in shards.source else []
-    within = any(os.path.join(there, "").startswith(os.path.join(os.path.realpath(each), "")) for each in whole)
-    if within or there in map(os.path.realpath, inside):
+    if not is_remote(folder):
+        check_here(folder, "--output")
+    there, whole = resolved(folder), shards.source == bare(shards.folder) or "**" in shards.source
+    within = whole and os.path.join(there, "").startswith(os.path.join(resolved(shards.folder), ""))
+    beside = {resolved(os.path.dirname(bare(shards.path(name)))) for name in shards.names}
+    if within or there in beside:
         how = "give a folder beside it"
-        raise UsageError(f"{folder!r} lies in the folder that is read", where="--output", how=how)
+        raise UsageError(f"{bare(folder)!r} lies in the folder that is read", where="--output", how=how)
 
 
 def _is_done(entry: dict[str, Any]) -> bool:
     return "rows" in entry
 
 
-def _stamp(path: str) -> dict[str, int]:
-    try:
-        status = os.stat(path)
-    except OSError:  # said when it is read
-        return {"bytes": 0, "modified": 0}
-    return {"bytes": status.st_size, "modified": status.st_mtime_ns}
-
-
-def _read(folder: Path) -> dict[str, Any]:
+def _read(folder: str) -> dict[str, Any]:
     """An earlier run's manifest; nothing where there is none, or one that names files elsewhere."""
+    text = manifest_in(folder)
     try:
-        document: dict[str, Any] = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
+        document: dict[str, Any] = json.loads(text)
         for entry in document["files"]:
             inside(entry["file"])
             entry |= {key: int(entry[key]) for key in ("rows", "anomalies") if key in entry}
         return document
-    except (OSError, ValueError, LookupError, TypeError):  # a `DataError` is a `ValueError`
+    except (ValueError, LookupError, TypeError):  # a `DataError` is a `ValueError`
         return {}

@@ -7,7 +7,6 @@ import os
 import re
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, TypeAlias
 
 import pyarrow as pa
@@ -17,6 +16,8 @@ from hourglass.core.chunks import MOST_ROWS, on_threads
 from hourglass.core.fitted import FittedModel
 from hourglass.data.columns import table_of
 from hourglass.data.filling import filled
+from hourglass.data.opening import size_of
+from hourglass.data.remote import is_remote
 from hourglass.data.samples import Frame, recut
 from hourglass.data.shards import is_parquet
 from hourglass.data.table_blocks import read_table, table_blocks
@@ -66,7 +67,7 @@ def run_task(model: FittedModel, task: Task, source: str, target: str) -> Facts:
         try:
             return _written(model, task, table_blocks(source, rows), target)
         except DataError:
-            if is_parquet(source) or os.path.getsize(source) > task.memory // _COPIES:
+            if is_parquet(source) or size_of(source) > task.memory // _COPIES:
                 raise
             # text that cannot safely be cut; as a whole it can be read, or is refused with the line that is wrong
             return _written(model, task, [read_table(source)], target)
@@ -83,8 +84,9 @@ def _written(model: FittedModel, task: Task, blocks: Iterable[Frame], target: st
             made = _VERBS[task.verb](model, task, block)
             table = _counted_on(made.table, facts["rows"])
             if writer is None:
-                os.makedirs(os.path.dirname(target), exist_ok=True)
-                file = stack.enter_context(replacing(Path(target)))
+                if not is_remote(target):
+                    os.makedirs(os.path.dirname(target), exist_ok=True)
+                file = stack.enter_context(replacing(target))
                 writer = stack.enter_context(pq.ParquetWriter(file, table.schema))
             writer.write_table(table.cast(writer.schema))
             facts["rows"] += table.num_rows

@@ -1,4 +1,4 @@
-"""Verbs over shards: tables of a folder or a glob, one after another, in bounded memory; what was cut off goes on."""
+"""Verbs over shards: tables of a folder or a glob, here or in a store, one after another; what was cut off goes on."""
 
 from __future__ import annotations
 
@@ -13,10 +13,11 @@ from hourglass.core.checkpoints import load_model, read_document
 from hourglass.core.fitted import FittedModel
 from hourglass.core.fitting import versions
 from hourglass.data.listing import notices_of, several
+from hourglass.data.remote import bare, suffix_of
 from hourglass.data.shards import TABLES, Shards, find_shards, one_shard
 from hourglass.data.tables import TableFormat
 from hourglass.data.times import counted
-from hourglass.errors import DataError, UnreadableError, UsageError
+from hourglass.errors import DataError, StoreError, UnreadableError, UsageError
 from hourglass.interfaces.denoising import untrained
 from hourglass.interfaces.learning import Listener
 from hourglass.interfaces.memory import bytes_of, peak_memory
@@ -26,7 +27,7 @@ from hourglass.interfaces.shard_manifest import Manifest, Todo, check_apart
 from hourglass.interfaces.shard_tasks import Facts, Task, fault_of, run_task
 
 Scoring: TypeAlias = Detect | Convert | Denoise
-Done: TypeAlias = tuple[Todo, Facts | DataError]
+Done: TypeAlias = tuple[Todo, Facts | DataError | StoreError]
 """A shard with what is known of it now, or with why it could not be done."""
 Runner: TypeAlias = Callable[[bytes, Task, list[Todo]], Iterable[Done]]
 """Does a task to shards with a model, given as the bytes of its file; gives each as it is done, in any order."""
@@ -38,7 +39,7 @@ def operation(verb: str, request: Scoring) -> Callable[[Scoring, Listener], Outc
     `UsageError` where memory, or where to work, is said of other data.
     """
     output = request.output
-    to_folder = output not in (None, "-") and not Path(str(output)).suffix
+    to_folder = output not in (None, "-") and not suffix_of(str(output))
     found = find_shards(request.data) if to_folder and request.model else None
     if to_folder and request.model and not found and _is_of_tables(request.model):
         found = one_shard(request.data)
@@ -125,7 +126,7 @@ def _work(manifest: Manifest, runner: Runner, content: bytes, task: Task, listen
         listener.progress("shards", done, total)
         if isinstance(outcome, dict):
             manifest.done(each.name, outcome)
-        elif outcome.where == each.target:  # no fault of this shard
+        elif isinstance(outcome, StoreError) or outcome.where == bare(each.target):  # no fault of this shard
             raise outcome
         else:
             manifest.failed[each.name] = fault_of(outcome)
