@@ -191,6 +191,8 @@ def test_a_fault_of_the_user_is_told_as_without_ray(tmp_path: Path, monkeypatch:
 def test_workers_that_are_lost_too_often_are_told_of(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="training broke off 21 times: it was full"):
         teams._outcome(tmp_path, RuntimeError("a trace\nit was full"))
+    with pytest.raises(DataError, match="no worker said why"):
+        teams._outcome(tmp_path, RuntimeError())
 
 
 @pytest.mark.parametrize("memory", [None, "64MB"])

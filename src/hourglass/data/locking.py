@@ -18,13 +18,13 @@ except ImportError:  # a system without such locks: two writers still replace wh
 
 
 @contextlib.contextmanager
-def alone(path: Path) -> Iterator[None]:
-    """Be the only process that works on `path`; `DataError` names the one that does already, or why nobody can.
+def alone(path: Path, how: str = "wait until it is done, or write to another file") -> Iterator[None]:
+    """Be the only process that works on `path`; `DataError` names the one that does already and `how` to mend it.
 
     What a killed process leaves behind is a file that nobody holds: it is taken over.
     """
     lock = path.with_name(f".{path.name[:200]}.lock")
-    handle = _taken(lock, path)
+    handle = _taken(lock, path, how)
     try:
         yield
     finally:
@@ -33,14 +33,14 @@ def alone(path: Path) -> Iterator[None]:
         handle.close()
 
 
-def _taken(lock: Path, path: Path) -> TextIO:
+def _taken(lock: Path, path: Path, how: str) -> TextIO:
     """The lock's file, held."""
     while True:
         try:
             handle = open(lock, "a+", encoding="ascii")  # noqa: SIM115 (held until the work is done)
         except OSError as error:
             raise not_written(path, error) from error
-        _hold(handle, path)
+        _hold(handle, path, how)
         if _is_still_there(lock, handle):
             handle.truncate(0)
             handle.write(str(os.getpid()))
@@ -49,7 +49,7 @@ def _taken(lock: Path, path: Path) -> TextIO:
         handle.close()  # whoever held it has removed it in between
 
 
-def _hold(handle: TextIO, path: Path) -> None:
+def _hold(handle: TextIO, path: Path, how: str) -> None:
     if fcntl is None:
         return
     try:
@@ -58,7 +58,6 @@ def _hold(handle: TextIO, path: Path) -> None:
         handle.seek(0)
         holder = f"process {handle.read(20)}".strip()
         handle.close()
-        how = "wait until it is done, or write to another file"
         raise DataError(f"{holder} is at work on it", where=str(path), how=how) from None
     except OSError:  # a file system that knows no locks
         return

@@ -174,7 +174,7 @@ def _connect(ray: Any, address: str, here: bool) -> None:
         else:
             ray.init(address if address != "ray" else None, **quiet)
     except (ConnectionError, RuntimeError, ValueError) as error:
-        what = f"Ray cannot be reached: {str(error).splitlines()[0]}"
+        what = f"Ray cannot be reached: {next(iter(str(error).splitlines()), type(error).__name__)}"
         raise UsageError(what, where=f"--on {address}", how="check that the cluster runs, and its address") from error
 
 

@@ -147,7 +147,8 @@ def _write_end(place: Path, document: dict[str, Any]) -> None:
 def _outcome(place: Path, lost: Exception | None) -> tuple[dict[str, Any], bool]:
     """What the workers did; raises what one of them did, or says what was `lost` too often."""
     if not _end(place).exists():
-        what = f"training broke off {_LOSSES + 1} times: {str(lost).splitlines()[-1]}"
+        *_, last = ["no worker said why", *str(lost or "").splitlines()]
+        what = f"training broke off {_LOSSES + 1} times: {last}"
         raise DataError(what, how="give it less --memory, or the machines more")
     document = json.loads(_end(place).read_text(encoding="utf-8"))
     if "fault" in document:

@@ -2,21 +2,31 @@
 
 from __future__ import annotations
 
+import asyncio
+import dataclasses
+import io
 import json
 import os
 import signal
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import httpx
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from serving import Running, connected, ended, events, numbers, process, rows, running, wait_for
 
 from hourglass import load
-from hourglass.errors import DataError
-from hourglass.interfaces.service.fits import OPTIONS
-from hourglass.interfaces.service.store import FITS, Store
+from hourglass.errors import DataError, UsageError
+from hourglass.interfaces.options import Fit
+from hourglass.interfaces.service.answers import as_json
+from hourglass.interfaces.service.fits import OPTIONS, Fits, _request
+from hourglass.interfaces.service.models import Models
+from hourglass.interfaces.service.store import FITS, UPLOADS, Store
 
 CSV = "a,b,c\n" + "".join(f"{a},{b},{c}\n" for a, b, c in numbers(80).tolist())
 QUICK = {"kind": "plain", "latent": 2, "epochs": 3, "false_alarm_rate": 0.1}
@@ -64,6 +74,18 @@ def test_an_upload_that_cannot_be_read_is_not_kept(empty: Running) -> None:
     assert answer.status_code == 400
     assert answer.json()["where"] == "new.parquet"
     assert set((empty.store.root / "uploads").iterdir()) == before
+
+
+@pytest.mark.parametrize(("unit", "number"), [("s", 400_000_000_000), ("s", -(10**15)), ("ns", 1), ("ms", 2**62)])
+def test_times_that_no_calendar_has_are_shown_or_refused(empty: Running, unit: str, number: int) -> None:
+    times = pa.array([number, None, *range(1, 70)], pa.timestamp(unit))
+    out = io.BytesIO()
+    pq.write_table(pa.table({"when": times, "level": np.arange(71.0)}), out)
+    answer = empty.client.post("/v1/uploads", files={"file": ("new.parquet", out.getvalue())})
+    assert answer.status_code in (201, 422), answer.text
+    if answer.status_code == 201:
+        key = answer.json()["id"]
+        assert empty.client.get(f"/v1/uploads/{key}/rows?start=0&number=3").json()["rows"][1][0] is None
 
 
 def test_a_fit_from_a_file_to_scores(empty: Running) -> None:
@@ -129,8 +151,58 @@ def test_what_cannot_be_fitted_is_refused_at_once(empty: Running, case: str) -> 
     assert len(empty.client.get("/v1/fits").json()["fits"]) == before
 
 
-def test_no_option_of_a_fit_is_a_path() -> None:
-    assert not {"data", "output", "report", "clean", "device", "on", "memory", "resume"} & set(OPTIONS)
+def test_every_option_of_a_fit_is_offered_but_those_that_name_files_machines_or_what_the_server_may_use() -> None:
+    ours = {"data", "output", "report", "clean", "resume"} | {"device", "on", "memory", "workers"}
+    talk = {"json", "quiet", "debug"}
+    assert {field.name for field in dataclasses.fields(Fit)} - set(OPTIONS) == ours | talk
+
+
+ODD: list[Any] = [None, "", [], {}, True, -1, 1e999, 10**30, "x" * 70_000, "\x00", "\ud800"]
+ODD += [[[]], [None], [1e999], {"a": []}]
+
+
+@pytest.mark.parametrize("option", OPTIONS)
+def test_an_odd_value_of_an_option_is_refused_or_can_be_told_again(option: str) -> None:
+    for value in ODD:
+        document = {"options": {option: value}, "resume": False}
+        try:
+            _request(document, "data", "model", None)
+        except UsageError:
+            continue
+        assert json.loads(as_json(document)) == document
+
+
+@pytest.mark.parametrize("name", ["upload", "name", "options", "report", "else"])
+def test_what_is_nested_or_long_is_no_request_for_a_fit(empty: Running, name: str) -> None:
+    def status(value: str) -> int:
+        content = f'{{"upload": "none", "{name}": {value}}}'
+        answer = empty.client.post("/v1/fits", content=content, headers={"content-type": "application/json"})
+        assert set(answer.json()) == {"what", "where", "how"}
+        return answer.status_code
+
+    for depth in range(100, 1_000, 20):
+        assert status("[" * depth + "]" * depth) in (400, 422)
+        assert status('{"kind": ' * depth + "1" + "}" * depth) in (400, 404, 422)
+    assert status('"' + "x" * 70_000 + '"') == 413
+
+
+@pytest.mark.parametrize(
+    ("data", "status"),
+    [({"name": "../x"}, 422), ({"options": "[1]"}, 400), ({"options": '{"a": 1}'}, 422), ({"else": "x"}, 422)],
+    ids=str,
+)
+def test_a_form_that_is_refused_leaves_nothing_behind(empty: Running, data: dict[str, str], status: int) -> None:
+    kept, files = len(empty.store.all(UPLOADS)), set((empty.store.root / "uploads").iterdir())
+    answer = empty.client.post("/v1/fits", data=data, files={"file": ("new.csv", CSV)})
+    assert answer.status_code == status, answer.text
+    assert len(empty.store.all(UPLOADS)) == kept
+    assert set((empty.store.root / "uploads").iterdir()) == files
+
+
+def test_json_that_is_none_is_told_how_to_ask_for_a_fit(empty: Running) -> None:
+    answer = empty.client.post("/v1/fits", content=b"{", headers={"content-type": "application/json"})
+    assert answer.status_code == 400
+    assert '"upload": ID' in answer.json()["how"]
 
 
 def test_stop_keeps_the_best_so_far(empty: Running) -> None:
@@ -157,10 +229,72 @@ def test_cancel_keeps_nothing_and_few_may_wait(empty: Running, monkeypatch: pyte
     answer = client.post("/v1/fits", json={"upload": first["upload"]})
     assert answer.status_code == 429
     assert int(answer.headers["retry-after"]) > 0
-    for fit in (second, first):
+    assert client.delete(f"/v1/fits/{second['id']}").json()["state"] == "cancelled"
+    third = start(client, QUICK)  # which has the place of the one that was cancelled
+    for fit in (third, first):
         assert client.delete(f"/v1/fits/{fit['id']}").json()["state"] == "cancelled"
         assert events(client, fit["id"])[-1][1] == "cancelled"
     assert not empty.store.model_path(first["id"]).exists()
+
+
+def test_the_events_of_a_fit_end_even_where_its_process_had_the_last_word(empty: Running) -> None:
+    fit = start(empty.client, SLOW)
+    wait_for(lambda: _epochs(empty, fit["id"]) > 0)
+    empty.client.delete(f"/v1/fits/{fit['id']}")
+    with open(empty.store.fit_path(fit["id"], ".jsonl"), "a", encoding="utf-8") as file:
+        file.write('{"event": "epoch", "epoch": 9, "epochs": 9, "terms": {}}\n')
+    with connected(empty.url) as client:
+        client.timeout = httpx.Timeout(20)
+        text = client.get(f"/v1/fits/{fit['id']}/events").text
+    assert "event: cancelled" in text
+
+
+def test_a_fit_that_is_cancelled_while_its_process_is_made_is_killed(
+    empty: Running, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked, go, make = threading.Event(), threading.Event(), asyncio.create_subprocess_exec
+    made: list[asyncio.subprocess.Process] = []
+
+    async def late(*words: Any, **more: Any) -> asyncio.subprocess.Process:
+        asked.set()
+        await asyncio.to_thread(go.wait, 30)
+        made.append(await make(*words, **more))
+        return made[0]
+
+    monkeypatch.setattr(asyncio, "create_subprocess_exec", late)
+    fit = start(empty.client, SLOW)
+    assert asked.wait(30)
+    assert empty.client.delete(f"/v1/fits/{fit['id']}").json()["state"] == "cancelled"
+    go.set()
+    wait_for(lambda: made and made[0].returncode is not None, 30)
+    assert made[0].returncode == -signal.SIGKILL
+    assert empty.client.get(f"/v1/fits/{fit['id']}").json()["state"] == "cancelled"
+
+
+def test_a_fit_that_cannot_begin_has_failed_and_the_next_one_is_begun(
+    empty: Running, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as patched:
+        patched.setattr("hourglass.interfaces.service.fits._COMMAND", ("/nowhere/python",))
+        fit = start(empty.client, QUICK)
+        done = ended(empty.client, fit["id"])
+    assert (done["state"], done["error"]["what"]) == ("failed", "something of ours failed")
+    assert events(empty.client, fit["id"])[-1][1:] == ("failed", done["error"])
+    assert ended(empty.client, start(empty.client, QUICK)["id"])["state"] == "done"
+
+
+def test_signals_for_the_server_are_not_for_its_fit(empty: Running) -> None:
+    """Service managers send SIGTERM to all processes, terminals SIGINT to all of a session."""
+    fit = start(empty.client, SLOW)
+    wait_for(lambda: _epochs(empty, fit["id"]) > 0)
+    child = empty.service.fits._process
+    assert child is not None
+    assert os.getsid(child.pid) == child.pid
+    os.kill(child.pid, signal.SIGTERM)
+    before = _epochs(empty, fit["id"])
+    wait_for(lambda: _epochs(empty, fit["id"]) > before + 3)
+    assert child.returncode is None
+    empty.client.delete(f"/v1/fits/{fit['id']}")
 
 
 def test_a_process_that_is_killed_is_a_failed_fit(empty: Running) -> None:
@@ -238,3 +372,11 @@ def test_a_temporary_store_is_removed() -> None:
         store.put(FITS, {"id": "x"})
         assert store.get(FITS, "x") == {"id": "x"}
     assert not store.root.exists()
+
+
+def test_a_file_may_not_have_the_name_of_a_fit_that_waits(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Models, "__contains__", lambda models, name: name == "m")
+    with Store(str(tmp_path)) as store:
+        store.put(FITS, {"id": "1", "name": "m", "state": "queued"})
+        with pytest.raises(UsageError, match="the store has a fit called 'm' too"):
+            Fits(store, Models()).take_up()

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import re
+import shlex
 import subprocess
 import sys
 from pathlib import Path
@@ -14,9 +16,10 @@ from prometheus_client.parser import text_string_to_metric_families
 from serving import Running, numbers, process, rows, running
 
 from hourglass.interfaces.cli import run
-from hourglass.interfaces.service.metrics import distance_from_uniform
+from hourglass.interfaces.service.metrics import Metrics, distance_from_uniform
 
-DOCS = Path(__file__).resolve().parents[3] / "docs" / "service.md"
+ROOT = Path(__file__).resolve().parents[3]
+DOCS, EXAMPLES = ROOT / "docs" / "service.md", ROOT / "examples" / "service"
 
 
 def figures(client: httpx.Client) -> dict[str, float]:
@@ -46,6 +49,18 @@ def test_the_document_has_the_columns_of_each_model_as_types(client: httpx.Clien
             assert all(set(operation["responses"]) & {"200", "201", "202", "204"}), path
     text = str(document)
     assert all(reference in schemas for reference in re.findall(r"#/components/schemas/([\w.-]+)", text))
+
+
+def test_the_document_says_how_to_name_data_that_were_uploaded(client: httpx.Client) -> None:
+    paths = client.get("/openapi.json").json()["paths"]
+    for verb in ("detect", "generate"):
+        operation = paths[f"/v1/models/plain/{verb}"]["post"]
+        names = [each["name"] for each in operation["parameters"]]
+        assert len(names) == len(set(names))
+        assert {"upload", "start", "number"} <= set(names)
+        assert not operation["requestBody"]["required"]
+    assert {"start", "number"} <= {each["name"] for each in paths["/v1/uploads/{key}/rows"]["get"]["parameters"]}
+    assert list(paths["/v1/models/plain/report"]["post"]["responses"]["200"]["content"]) == ["text/html"]
 
 
 def test_the_guide_names_every_endpoint(client: httpx.Client) -> None:
@@ -90,6 +105,13 @@ def test_a_drift_shows_in_the_figures(folder: Path, shift: float, drifted: int) 
     assert distance > 0.8 if drifted else distance < 0.5
 
 
+def test_scores_of_versions_that_are_gone_are_not_kept() -> None:
+    metrics = Metrics()
+    for version in range(50):
+        metrics.scored("m", str(version), "detect", 5_000, np.zeros(5_000))
+    assert sum(len(recent) for _, recent in metrics._recent.values()) == 2_000
+
+
 def test_distance_from_uniform() -> None:
     assert distance_from_uniform(np.empty(0)) == 0
     assert distance_from_uniform(np.arange(1, 1001) / 1000) == pytest.approx(0, abs=1e-9)
@@ -122,6 +144,25 @@ def test_what_cannot_be_served_is_refused_in_a_sentence(
     monkeypatch.delenv("HOURGLASS_TOKEN", raising=False)
     assert run(["serve", *words]) == code
     assert told in capsys.readouterr().err
+
+
+def test_a_second_server_on_a_store_is_refused_in_a_sentence(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with running(store=str(tmp_path)):
+        assert run(["serve", "--port", "0", "--store", str(tmp_path)]) == 3
+    told = capsys.readouterr().err
+    assert "is at work on it" in told
+    assert "give another folder with --store" in told
+
+
+def test_the_examples_give_words_that_the_command_knows(capsys: pytest.CaptureFixture[str]) -> None:
+    unit, image = ((EXAMPLES / name).read_text() for name in ("hourglass.service", "Dockerfile"))
+    started = shlex.split(unit.partition("ExecStart=")[2].partition("\n")[0])
+    entry = json.loads(image.partition("ENTRYPOINT ")[2])
+    for _, *words in (started, entry):
+        assert run([*words, "--help"]) == 0
+        assert words[0] == "serve"
 
 
 def test_a_port_that_is_taken_is_named(service: Running, capsys: pytest.CaptureFixture[str]) -> None:

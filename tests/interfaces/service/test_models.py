@@ -101,6 +101,22 @@ def test_a_bad_new_file_leaves_the_old_one_serving(twins: tuple[Path, Path], tmp
         assert client.post("/v1/models/m/detect", json=BODY).json()["version"] == _version(twins[1])
 
 
+def test_whatever_a_new_file_breaks_leaves_the_old_one_serving(
+    twins: tuple[Path, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shutil.copyfile(twins[0], tmp_path / "m.safetensors")
+    models = Models()
+    models.add("m", tmp_path / "m.safetensors")
+    with monkeypatch.context() as patched:
+        patched.setattr("hourglass.interfaces.service.models.model_from_bytes", lambda *_, **__: [][0])
+        replace(tmp_path / "m.safetensors", twins[1])
+        models.refresh()
+    assert (models["m"].version, models["m"].problem) == (_version(twins[0]), "it cannot be loaded: IndexError")
+    replace(tmp_path / "m.safetensors", twins[1])
+    models.refresh()
+    assert (models["m"].version, models["m"].problem) == (_version(twins[1]), "")
+
+
 def test_a_name_is_the_stem_and_stems_differ(tmp_path: Path, twins: tuple[Path, Path]) -> None:
     (tmp_path / "x").mkdir()
     for place in (tmp_path / "1.safetensors", tmp_path / "x" / "1.safetensors"):

@@ -17,6 +17,7 @@ from httpx import Client
 from PIL import Image
 from serving import numbers, running
 
+from hourglass.data.files import SUFFIXES
 from hourglass.interfaces.service import pages
 from hourglass.interfaces.service.security import CONTENT_POLICY
 
@@ -43,6 +44,18 @@ def test_every_word_that_the_page_uses_by_name_is_known() -> None:
     flat = {name for each in used for name in ([each] if isinstance(each, str) else each) if name}
     assert len(flat) > 60
     assert flat - words.keys() == set()
+
+
+def test_every_word_is_used() -> None:
+    text = "".join(file.read_text(encoding="utf-8") for file in PAGE.iterdir() if file.suffix in (".js", ".html"))
+    words = json.loads((PAGE / "words.en.json").read_text(encoding="utf-8"))
+    made = re.compile("aim_|example_|tab_|theme_")  # whose ends come from elsewhere
+    assert [word for word in words if f'"{word}"' not in text and not made.match(word)] == []
+
+
+def test_every_kind_of_file_that_is_read_can_be_chosen() -> None:
+    offered = re.findall(r'accept="([^"]+)"', (PAGE / "index.html").read_text(encoding="utf-8"))[0].split(",")
+    assert set(offered) == {Path(f"file{suffix}").suffix for suffix in SUFFIXES}
 
 
 def test_no_file_of_the_page_reads_markup_runs_text_or_names_another_host() -> None:
@@ -108,9 +121,11 @@ def test_the_simpler_methods_and_the_report_are_told_over_http(client: Client) -
     told = client.post("/v1/models/plain/compare", content=content, headers=headers).json()
     assert [row[0].partition(",")[0] for row in told["rows"]] == ["autoencoder", "PCA", "isolation forest"]
     assert "PCA" in told["notices"][0]
-    report = client.post("/v1/models/plain/report", content=content, headers=headers)
-    assert report.headers["content-type"].startswith("text/html")
-    assert "Beside simpler methods" in report.text
+    for accept in ("*/*", "text/html"):
+        report = client.post("/v1/models/plain/report", content=content, headers={**headers, "Accept": accept})
+        assert report.headers["content-type"].startswith("text/html")
+        assert "Beside simpler methods" in report.text
+    assert client.post("/v1/models/plain/report", headers={"Accept": "text/csv"}).status_code == 406
 
 
 # A server and a browser
@@ -150,7 +165,7 @@ class Site:
             aim,
             epochs,
         )
-        self.until("document.querySelector('#view')?.dataset.ready || document.querySelector('#aim .status.bad')", 180)
+        self.until("document.querySelector('#view')?.dataset.ready || document.querySelector('main .bad')", 180)
 
     def use(self, model: str) -> None:
         """Take a model that is served."""
@@ -166,7 +181,7 @@ class Site:
         self.until(
             f"document.querySelector('#view').dataset.ready == '{name}' || document.querySelector('#result .bad')"
         )
-        assert self.text("#result .status") == ""
+        assert self.js("return [...document.querySelectorAll('#result .bad')].map((each) => each.textContent)") == []
 
     def text(self, selector: str) -> str:
         return str(self.js("return document.querySelector(arguments[0]).textContent", selector))
@@ -174,6 +189,7 @@ class Site:
     def check(self, width: int = 1200) -> None:
         """Nothing was complained of, nothing came from elsewhere, nothing became markup, nothing is too wide."""
         assert self.driver.get_log("browser") == []
+        assert self.text("#trouble") == ""
         fetched = self.js("return performance.getEntriesByType('resource').map((each) => each.name)")
         assert fetched
         assert [name for name in fetched if not name.startswith((self.url, "blob:", "data:"))] == []
@@ -340,6 +356,62 @@ def test_stopping_keeps_the_best_weights_so_far(site: Site) -> None:
 
 
 @pytest.mark.browser
+def test_a_fit_that_fails_says_why_and_offers_nothing_more(site: Site) -> None:
+    site.open()
+    (site.folder / "names.csv").write_text("name\n" + "".join(f"person {place}\n" for place in range(60)))
+    site.choose(site.folder / "names.csv")
+    site.learn("anomalies")
+    assert "no column is left to learn from" in site.text("#learning .bad")
+    assert site.js("return document.querySelector('#learning progress').hidden")
+    assert site.js("return document.querySelector('#learning .row').hidden")
+    site.check()
+
+
+@pytest.mark.browser
+def test_what_comes_late_does_not_take_the_place_of_newer_data(site: Site) -> None:
+    site.open()
+    np.savetxt(site.folder / "many.csv", numbers(5_000), delimiter=",", header="a,b,c", comments="")
+    site.choose(site.folder / "many.csv")
+    site.js("document.querySelector('[name=epochs]').value = 2; document.querySelector('#aim button.main').click()")
+    site.until("!document.querySelector('#learning').hidden")
+    site.choose(*a_table(site.folder))
+    site.driver.execute_async_script(_ALL_ENDED)
+    assert site.js("return document.querySelectorAll('#learning[hidden], #result[hidden]').length") == 2
+    assert "table.csv" in site.text("#data-status")
+    site.check()
+
+
+_ALL_ENDED = """
+const [done] = arguments;
+const goesOn = async () => (await (await fetch("/v1/fits")).json()).fits.some((fit) => ["queued", "running"].includes(fit.state));
+(async () => {
+  while (await goesOn()) await new Promise((next) => setTimeout(next, 100));
+  setTimeout(done, 1000);  // for the page to hear of it
+})();
+"""  # noqa: E501
+
+
+@pytest.mark.browser
+def test_a_server_that_is_gone_is_told_of_where_the_reader_clicked(site: Site) -> None:
+    site.open()
+    np.savetxt(site.folder / "new.csv", numbers(), delimiter=",", header="a,b,c", comments="")
+    site.choose(site.folder / "new.csv")
+    site.use("plain")
+    site.tab("samples")
+    network = {"latency": 0, "downloadThroughput": -1, "uploadThroughput": -1}
+    again = "document.querySelector('#view > div:not([hidden]) .row.end button').click()"
+    site.driver.execute_cdp_cmd("Network.enable", {})
+    site.driver.execute_cdp_cmd("Network.emulateNetworkConditions", {"offline": True, **network})
+    site.js(again)
+    site.until("document.querySelector('#trouble').textContent == 'The server does not answer.'")
+    site.driver.execute_cdp_cmd("Network.emulateNetworkConditions", {"offline": False, **network})
+    assert len(site.driver.get_log("browser")) == 1  # the browser's own word on it
+    site.js(again)
+    assert site.text("#trouble") == ""
+    site.check()
+
+
+@pytest.mark.browser
 def test_what_cannot_be_read_is_said_in_words(site: Site) -> None:
     site.open()
     (site.folder / "broken.parquet").write_bytes(b"PAR1 nothing")
@@ -374,6 +446,28 @@ def test_theme_and_language_switch_where_the_reader_is(site: Site) -> None:
     words = json.loads((PAGE / "words.zh.json").read_text(encoding="utf-8"))
     assert site.text("#aim-title") == words["step_aim"]
     assert site.text("#theme") == words["theme_dark"]
+    site.js("document.querySelector('#language').click(); localStorage.clear()")
+    site.check()
+
+
+@pytest.mark.browser
+def test_what_was_opened_before_follows_theme_and_language(site: Site) -> None:
+    site.open()
+    site.choose(*a_series(site.folder))
+    site.use("waves")
+    site.tab("restored")
+    texts = "[...document.querySelectorAll('#view > div:not([hidden]) .legendtext')]"
+    site.until(f"{texts}.length >= 2")
+    site.tab("map")
+    site.js("document.querySelector('#theme').click(); document.querySelector('#theme').click()")
+    site.js("document.querySelector('#language').click()")
+    site.until("document.documentElement.lang == 'zh'")
+    site.tab("restored")
+    words = json.loads((PAGE / "words.zh.json").read_text(encoding="utf-8"))
+    site.until(f"{texts}.map((each) => each.textContent).includes('{words['restored']}')")
+    assert site.js(f"return getComputedStyle({texts}[0]).fill") == "rgb(230, 233, 236)"
+    plot = "document.querySelector('#view > div:not([hidden]) .plot')"
+    site.until(f"Math.abs({plot}.querySelector('svg.main-svg').clientWidth - {plot}.clientWidth) < 2")
     site.js("document.querySelector('#language').click(); localStorage.clear()")
     site.check()
 
@@ -416,3 +510,30 @@ def test_the_map_draws_its_points_and_zooms_by_keys(site: Site, count: int) -> N
     assert all_of_it > 1_000
     assert 0 < zoomed < all_of_it
     site.check()
+
+
+_THREE = """
+const [done] = arguments;
+(async () => {
+  const { map, plane } = await import(new URL("map.js", document.querySelector("script[type=module]").src));
+  const result = document.querySelector("#result");
+  const element = map(plane({ count: 3, width: 1, values: Float64Array.of(-1, 0, 1) }), null, String, (row) => { result.dataset.chosen = row; });
+  result.hidden = false;
+  result.replaceChildren(element);
+  element.scrollIntoView({ behavior: "instant" });
+  const canvas = element.querySelector("canvas");
+  while (!canvas.dataset.drawn) await new Promise(requestAnimationFrame);
+  const box = canvas.getBoundingClientRect();
+  done({ x: box.x + box.width / 2, y: box.y + box.height / 2 });
+})();
+"""  # noqa: E501
+
+
+@pytest.mark.browser
+def test_a_tap_chooses_a_point_of_the_map(site: Site) -> None:
+    site.open(360)
+    middle = site.driver.execute_async_script(_THREE)
+    for kind, fingers in (("touchStart", [middle]), ("touchEnd", [])):
+        site.driver.execute_cdp_cmd("Input.dispatchTouchEvent", {"type": kind, "touchPoints": fingers})
+    site.until("document.querySelector('#result').dataset.chosen == '1'")
+    site.check(360)

@@ -92,6 +92,23 @@ def test_what_nobody_waits_for_is_not_begun() -> None:
     assert on_a_worker(10, scene).done == [["first"], ["last"]]
 
 
+def test_what_nobody_waits_for_any_more_takes_no_place() -> None:
+    async def scene(worker: Worker, bench: Bench) -> None:
+        first = await begun(worker, bench)
+        gone = asyncio.create_task(worker.done("gone", None, 30))
+        await asyncio.sleep(0)
+        gone.cancel()
+        await asyncio.wait([gone])
+        with pytest.raises(Refusal, match="not done within"):
+            await worker.done("late", None, 0.01)
+        last = asyncio.create_task(worker.done("last", None, 30))
+        await asyncio.sleep(0)
+        bench.go.set()
+        assert await asyncio.gather(first, last) == ["first", "last"]
+
+    assert on_a_worker(1, scene).done == [["first"], ["last"]]
+
+
 def test_a_full_queue_refuses_and_says_when_to_come_again() -> None:
     async def scene(worker: Worker, bench: Bench) -> None:
         tasks = [await begun(worker, bench)]
@@ -200,6 +217,29 @@ def test_work_beyond_the_time_limit_is_503(folder: Path, held: Bench) -> None:
         held.go.set()
     assert answer.status_code == 503
     assert "0.05 s" in answer.json()["what"]
+    assert int(answer.headers["retry-after"]) >= 1
+
+
+def test_who_drains_takes_no_work_and_says_when_to_come_again(folder: Path) -> None:
+    with running(folder / "plain.safetensors") as service:
+        service.service.drain()
+        answer = service.client.get("/readyz")
+    assert (answer.status_code, answer.headers["connection"]) == (503, "close")
+    assert int(answer.headers["retry-after"]) >= 1
+
+
+def test_what_is_sent_beside_what_was_asked_for_is_limited_too(folder: Path, held: Bench) -> None:
+    """A verb that needs no body is at work while one comes all the same."""
+    with running(folder / "plain.safetensors", max_body=1) as service:
+        host, _, port = service.url.removeprefix("http://").partition(":")
+        head = f"POST /v1/models/plain/generate HTTP/1.1\r\nHost: {host}\r\nTransfer-Encoding: chunked\r\n\r\n"
+        with socket.create_connection((host, int(port))) as connection:
+            connection.settimeout(20)
+            connection.sendall(head.encode())
+            wait_for(held.begun.is_set)
+            connection.sendall((b"80000\r\n" + b" " * 0x80000 + b"\r\n") * 2 + b"1\r\n \r\n")
+            assert connection.recv(12) == b"HTTP/1.1 413"
+        held.go.set()
 
 
 def test_a_slow_body_holds_nobody_up(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:

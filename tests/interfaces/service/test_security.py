@@ -44,6 +44,7 @@ def test_without_the_token_nothing_is_told(guarded: Running, given: str | None) 
     for path in ("/v1/models", "/metrics", "/openapi.json", "/v1/fits", "/nowhere"):
         answer = guarded.client.get(path, headers=headers)
         assert answer.status_code == 401, path
+        assert answer.headers["www-authenticate"] == "Bearer"
         assert TOKEN not in document(answer)["how"]
 
 
@@ -99,6 +100,17 @@ def test_pages_of_other_origins_change_nothing(service: Running, headers: dict[s
 def test_an_origin_of_another_scheme_is_another() -> None:
     with pytest.raises(Refusal):
         check_origin("http", {b"origin": "https://localhost", b"host": "localhost"})
+
+
+def test_behind_a_proxy_that_speaks_tls_the_page_of_an_allowed_name_is_ours() -> None:
+    allowed = ("my.own.name",)
+    for host in ("my.own.name", "My.own.name:8443"):
+        check_origin("http", {b"origin": f"https://{host}", b"host": host, b"sec-fetch-site": "same-origin"}, allowed)
+    for host, more in (("localhost", {}), ("my.own.name", {b"sec-fetch-site": "cross-site"})):
+        with pytest.raises(Refusal):
+            check_origin("http", {b"origin": f"https://{host}", b"host": host, **more}, allowed)
+    with pytest.raises(Refusal):
+        check_origin("http", {b"origin": "https://other.name", b"host": "my.own.name"}, allowed)
 
 
 @pytest.mark.parametrize("path", ["/healthz", "/v1/models", "/nowhere", "/v1/models/none", "/openapi.json", "/"])
@@ -198,7 +210,7 @@ UNUSABLE = {
     "objects in cells": {"rows": [{"a": {"x": 1}, "b": 2, "c": 3}]},
     "several types": {"rows": [{"a": 1, "b": 2, "c": 3}, {"a": "x", "b": True, "c": 3}]},
     "a whole number beyond all": {"rows": [[10**400, 1, 2]]},
-    "infinite by size": {"rows": [[1, 2, 3]], "columns": ["a", "b", "d"]},
+    "an unknown column": {"rows": [[1, 2, 3]], "columns": ["a", "b", "d"]},
     "names twice": {"rows": [[1, 2, 3]], "columns": ["a", "a", "c"]},
     "a lone surrogate": {"rows": [{"a": "\ud800", "b": 1, "c": 2}]},
     "a missing column": {"rows": [{"a": 1, "b": 2}]},
@@ -219,6 +231,31 @@ def test_rows_that_cannot_be_used_are_422(client: httpx.Client, name: str, verb:
     answer = client.post(f"/v1/models/plain/{verb}", content=json.dumps(UNUSABLE[name]), headers=headers)
     assert answer.status_code == 422, answer.text
     document(answer)
+
+
+@pytest.mark.parametrize(("verb", "cells"), [("detect", 3), ("encode", 3), ("reconstruct", 3), ("decode", 2)])
+def test_a_number_beyond_all_floats_is_422(client: httpx.Client, verb: str, cells: int) -> None:
+    content = f'{{"rows": [[1e999{", 1" * (cells - 1)}]]}}'
+    answer = client.post(f"/v1/models/plain/{verb}", content=content, headers={"content-type": "application/json"})
+    assert answer.status_code == 422, answer.text
+    document(answer)
+
+
+@pytest.mark.parametrize("depth", range(100, 1_000, 150))
+@pytest.mark.parametrize("form", ['{"rows": %s}', '{"rows": [%s]}', '{"rows": [[%s, 1, 2]]}', '{"rows": [{"a": %s}]}'])
+def test_lists_within_lists_are_refused_at_any_depth(client: httpx.Client, form: str, depth: int) -> None:
+    headers = {"content-type": "application/json"}
+    for content in ("[" * depth + "1" + "]" * depth, '{"x": ' * depth + "1" + "}" * depth):
+        answer = client.post("/v1/models/plain/encode", content=form % content, headers=headers)
+        assert answer.status_code in (400, 422), answer.text
+        document(answer)
+
+
+def test_json_is_limited_to_what_may_be_held_in_memory(client: httpx.Client, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("hourglass.interfaces.service.bodies._MOST_JSON", 64)
+    answer = client.post("/v1/models/plain/detect", json={"rows": rows(9)})
+    assert answer.status_code == 413
+    assert "CSV" in document(answer)["how"]
 
 
 QUERIES = {
@@ -303,6 +340,16 @@ def test_a_form_has_a_limited_number_of_parts(client: httpx.Client) -> None:
     assert answer.status_code == 400
     answer = client.post("/v1/uploads", data={f"k{i}": "v" for i in range(20)}, files={"file": ("x.csv", b"a\n1\n")})
     assert answer.status_code == 400
+    assert "1,000 files" in document(answer)["how"]
+
+
+def test_ranges_are_not_looked_at(client: httpx.Client) -> None:
+    """Many of them have brought other servers down."""
+    page = client.get("/").text.partition('src="')[2].partition("main.js")[0]
+    for given in ("bytes=0-9", f"bytes={','.join(f'{place}-' for place in range(5_000))}", "bytes=x", "rows=1"):
+        answer = client.get(f"{page}plotly.min.js", headers={"range": given})
+        assert answer.status_code == 200
+        assert len(answer.content) > 1_000_000
 
 
 @pytest.mark.parametrize(
@@ -310,12 +357,15 @@ def test_a_form_has_a_limited_number_of_parts(client: httpx.Client) -> None:
     [("PUT", "/v1/models", 405), ("DELETE", "/v1/models/plain", 405), ("GET", "/v1/models/plain/detect", 405),
      ("POST", "/v1/models/plain/nothing", 404), ("GET", "/docs", 404), ("GET", "/redoc", 404), ("PATCH", "/", 405),
      ("POST", "/v1/models/none/detect", 404), ("GET", "/v1/fits/none", 404), ("GET", "/v1/uploads/none", 404),
-     ("DELETE", "/v1/fits/none", 404), ("POST", "/v1/fits/none/stop", 404), ("GET", "/v1/fits/none/events", 404)],
+     ("DELETE", "/v1/fits/none", 404), ("POST", "/v1/fits/none/stop", 404), ("GET", "/v1/fits/none/events", 404),
+     ("GET", "/v1/uploads/none/files/x", 404), ("GET", f"/v1/models/{'x' * 20_000}", 404)],
 )  # fmt: skip
 def test_what_is_not_there(client: httpx.Client, method: str, path: str, status: int) -> None:
     answer = client.request(method, path)
     assert answer.status_code == status
     document(answer)
+    if status == 405:
+        assert {"GET", "POST"} & set(answer.headers["allow"].split(", "))
 
 
 def test_a_fault_of_ours_is_told_without_its_traceback(

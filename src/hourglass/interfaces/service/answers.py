@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -23,9 +23,9 @@ from hourglass.interfaces.pictures import for_place, shape_of
 from hourglass.interfaces.results import Findings
 from hourglass.interfaces.service.faults import Refusal, retold
 from hourglass.interfaces.service.models import Served
-from hourglass.interfaces.service.scoring import Answer, Ask
+from hourglass.interfaces.service.scoring import Answer, Ask, Verb
 
-JSON = "application/json"
+JSON, HTML = "application/json", "text/html"
 FORMS = {
     JSON: "",
     "text/csv": ".csv",
@@ -49,12 +49,17 @@ class Reply:
     """Anomaly scores, where there are some."""
 
 
-def accepted(header: str) -> str:
-    """The first kind of content in an Accept header that we have; "" for any. `Refusal` where there is none."""
+def forms_of(verb: Verb) -> Collection[str]:
+    """Kinds of content that a verb's answer can have."""
+    return (HTML,) if verb.page else FORMS
+
+
+def accepted(header: str, forms: Collection[str] = FORMS) -> str:
+    """The first kind of content in an Accept header that is among ours; "" for any. `Refusal` where there is none."""
     kinds = [kind.partition(";")[0].strip().lower() for kind in header.split(",") if kind.strip()]
-    found = next((kind for kind in kinds if kind in FORMS or kind == "*/*"), None if kinds else "")
+    found = next((kind for kind in kinds if kind in forms or kind == "*/*"), None if kinds else "")
     if found is None:
-        known = ", ".join(FORMS)
+        known = ", ".join(forms)
         what = f"got {header[:64]!a}"
         raise Refusal(what, where="Accept", how=f"known: {known}", status=406)
     return "" if found == "*/*" else found
@@ -64,7 +69,7 @@ def render(answer: Answer, ask: Ask) -> Reply:
     """An answer in the form that was asked for."""
     values, form = answer.values, ask.form
     if isinstance(values, str):
-        return Reply(values.encode(), "text/html", answer.rows)
+        return Reply(values.encode(), HTML, answer.rows)
     if form in ("", JSON) and isinstance(values, Recordings):
         if form:
             how = "ask for audio/wav or audio/flac"
@@ -97,7 +102,7 @@ def _findings(found: Findings) -> dict[str, Any]:
     rows = detection.rows
     scores: dict[str, Any] = {}
     if found.timed or found.named:
-        scores["time" if found.timed else "name"] = _plain(rows.index)
+        scores["time" if found.timed else "name"] = plain_cells(rows.index)
     scores |= {"anomaly_score": rows.score.tolist(), "p_value": detection.p_value.tolist()}
     scores["is_anomaly"] = detection.is_anomaly.tolist()
     if found.places is not None:
@@ -111,20 +116,23 @@ def _findings(found: Findings) -> dict[str, Any]:
 def values_document(values: Result) -> dict[str, Any]:
     """Values as JSON: rows as lists, and the columns where they are rows of a table."""
     if isinstance(values, pa.Table):
-        columns = [_plain(column) for column in values.columns]
+        columns = [plain_cells(column) for column in values.columns]
         rows = [list(row) for row in zip(*columns, strict=True)]
         return {"shape": list(values.shape), "columns": values.column_names, "rows": rows}
     arrays = values.arrays if isinstance(values, Pictures | Recordings) else values
     return {"shape": shape_of(values), "columns": None, "rows": [_nested(each) for each in arrays]}
 
 
-def _plain(column: pa.ChunkedArray | pa.Array) -> list[Any]:
+def plain_cells(column: pa.ChunkedArray | pa.Array) -> list[Any]:
     """A column's cells as JSON has them: no NaN, times in ISO 8601."""
+    if pa.types.is_temporal(column.type):
+        try:
+            return [None if cell is None else cell.isoformat() for cell in column.to_pylist()]
+        except (ValueError, OverflowError):  # beyond the year 9999, or finer than a microsecond
+            return list(column.cast(pa.string()).to_pylist())
     cells: list[Any] = column.to_pylist()
     if pa.types.is_floating(column.type):
         return [None if cell is None or not math.isfinite(cell) else cell for cell in cells]
-    if pa.types.is_temporal(column.type):
-        return [None if cell is None else cell.isoformat() for cell in cells]
     return cells
 
 

@@ -18,8 +18,8 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response, StreamingResponse
 
 from hourglass.interfaces.service import schemas, uploads
-from hourglass.interfaces.service.answers import Reply, accepted, as_json, identity, render
-from hourglass.interfaces.service.bodies import JSON, Sent, media_type, received, stretch
+from hourglass.interfaces.service.answers import Reply, accepted, as_json, forms_of, identity, render
+from hourglass.interfaces.service.bodies import FORM_RULES, JSON, Sent, media_type, received, stretch
 from hourglass.interfaces.service.faults import Refusal, plain_fault
 from hourglass.interfaces.service.fits import Fits
 from hourglass.interfaces.service.metrics import Metrics
@@ -34,6 +34,10 @@ from hourglass.interfaces.service.store import UPLOADS, Store
 T = TypeVar("T")
 _LOOK = 1.0
 """Seconds between two looks at the models' files."""
+_ASK_FIT = 'send {"upload": ID, "options": {...}}'
+"""How to mend a request for a fit that is none."""
+_MOST_ASKED = 1 << 16
+"""Bytes in which a fit is asked for."""
 
 
 @dataclass
@@ -101,8 +105,9 @@ def make_app(service: Service) -> FastAPI:
 
 async def _refused(request: Request, error: Exception) -> Response:
     """What the router or the form's parser refuses."""
-    status, what = (error.status_code, str(error.detail)) if isinstance(error, HTTPException) else (500, "")
-    return plain_fault(status, what, "path" if status in (404, 405) else "body")
+    told = error if isinstance(error, HTTPException) else HTTPException(500)
+    where, how = ("path", "GET /openapi.json lists them") if told.status_code in (404, 405) else ("body", FORM_RULES)
+    return plain_fault(told.status_code, str(told.detail), where, how, told.headers)
 
 
 def _json(document: Any, status: int = 200, **headers: str) -> Response:
@@ -116,6 +121,7 @@ async def _while_there(request: Request, work: Awaitable[T]) -> T:
     try:
         await asyncio.wait({task, gone}, return_when=asyncio.FIRST_COMPLETED)
         if not task.done():
+            gone.result()  # raises where the client sends more than it may, and did not leave
             raise ClientDisconnect
         return task.result()
     finally:
@@ -185,7 +191,8 @@ class _Models:
             raise Refusal(f"there is no verb {verb[:64]!a}", where="path", how=f"known: {', '.join(VERBS)}", status=404)
         service.worker.check_room()
         given = dict(request.query_params)
-        upload, rows, form = given.pop("upload", None), stretch(given), accepted(request.headers.get("accept", ""))
+        upload, rows = given.pop("upload", None), stretch(given)
+        form = accepted(request.headers.get("accept", ""), forms_of(VERBS[verb]))
         options = asked(verb, given)
         sent = await self._sent(request, upload, VERBS[verb].alone)
         if sent is not None:
@@ -222,7 +229,9 @@ class _Uploads:
         keep = app.post("/v1/uploads", summary="Keep data", status_code=201, responses=refused, openapi_extra=body)
         keep(self.add)
         app.get("/v1/uploads/{key}", summary="What was kept", responses=schemas.refusals(404))(self.one)
-        app.get("/v1/uploads/{key}/rows", summary="Some of its rows", responses=schemas.refusals(404, 422))(self.rows)
+        refused, some = schemas.refusals(404, 415, 503), {"parameters": schemas.STRETCH}
+        rows = app.get("/v1/uploads/{key}/rows", summary="Some of its rows", responses=refused, openapi_extra=some)
+        rows(self.rows)
         app.get("/v1/uploads/{key}/files/{place}", summary="One of its files", responses=missing)(self.file)
         app.delete("/v1/uploads/{key}", summary="Forget it", responses=schemas.refusals(404, 409))(self.drop)
 
@@ -240,11 +249,12 @@ class _Uploads:
         work = service.worker.done(functools.partial(uploads.excerpt, sent), None, service.time_limit)
         return Response(await _while_there(request, work), media_type=JSON)
 
-    async def file(self, key: str, place: int) -> Response:
+    async def file(self, key: str, place: str) -> Response:
         sent = uploads.kept(self.service.store, key)
-        if not 0 <= place < len(sent.files) or sent.folder is None:
+        ours = {str(number): ours for number, (ours, _) in enumerate(sent.files)}.get(place)
+        if ours is None or sent.folder is None:
             raise Refusal("the upload has no such file", where="path", how="files count from 0", status=404)
-        content = await asyncio.to_thread(_content, sent.folder / sent.files[place][0])
+        content = await asyncio.to_thread(_content, sent.folder / ours)
         return Response(content, headers=_attached("upload"), media_type="application/octet-stream")
 
     async def drop(self, key: str) -> Response:
@@ -286,15 +296,18 @@ class _Fits:
     async def start(self, request: Request) -> Response:
         service = self.service
         sent = await received(request, service.store.new_upload())
-        if sent.folder is None and not sent.fields:
-            document = parsed(sent.content)
-        else:
-            document = {**sent.fields, "options": uploads.options_in(sent.fields.get("options", ""), "options")}
-        wanted = _wanted(document)
-        if sent.folder is not None:
-            wanted["upload"] = (await add_upload(service, request, sent))["id"]
-        kept = uploads.kept(service.store, wanted["upload"])
-        made = service.fits.start(kept, wanted["name"], wanted["options"], wanted["report"])
+        try:
+            wanted = _wanted(_asked(sent))
+            if sent.folder is not None:
+                wanted["upload"] = (await add_upload(service, request, sent))["id"]
+            kept = uploads.kept(service.store, wanted["upload"])
+            made = service.fits.start(kept, wanted["name"], wanted["options"], wanted["report"])
+        except BaseException:
+            if sent.kept and sent.folder is not None:  # under an id that nobody was told
+                uploads.forget(service.store, sent.folder.name)
+            raise
+        finally:
+            sent.discard()
         return _json(made, 202, Location=f"/v1/fits/{made['id']}")
 
     async def listed(self) -> Response:
@@ -324,6 +337,17 @@ class _Fits:
         return _json(self.service.fits.remove(key))
 
 
+def _asked(sent: Sent) -> Any:
+    """The document that JSON, or the fields of a form, hold."""
+    is_form, options = sent.folder is not None or sent.fields, sent.fields.get("options", "")
+    if max(len(sent.content), len(options)) > _MOST_ASKED:
+        what = f"got more than {_MOST_ASKED:,} bytes beside the data"
+        raise Refusal(what, where="options", how="leave out what is the default", status=413)
+    if not is_form:
+        return parsed(sent.content, _ASK_FIT)
+    return {**sent.fields, "options": uploads.options_in(options, "options")}
+
+
 def _wanted(document: Any) -> dict[str, Any]:
     """What a client asked for, its types checked."""
     known: dict[str, tuple[type, Any]] = {
@@ -333,7 +357,7 @@ def _wanted(document: Any) -> dict[str, Any]:
         "report": (bool, False),
     }
     if not isinstance(document, dict):
-        raise Refusal("the body is no JSON object", where="body", how='send {"upload": ID, "options": {...}}')
+        raise Refusal("the body is no JSON object", where="body", how=_ASK_FIT)
     words = {"true": True, "false": False, "": False}
     if isinstance(document.get("report"), str):  # a form's fields are words
         document["report"] = words.get(document["report"], document["report"])

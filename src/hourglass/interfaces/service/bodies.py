@@ -46,6 +46,8 @@ SENT = {
 }
 """Kinds of content, and the suffix that the reader knows them by."""
 _MOST_JSON, _MOST_FILES, _MOST_FIELDS = 16 << 20, 1_000, 10
+FORM_RULES = f"send a whole form of at most {_MOST_FILES:,} files and {_MOST_FIELDS} other fields"
+"""How to mend a form that cannot be read."""
 _SECONDS = 60
 """In which a body must arrive."""
 _LISTED = (*PICTURES, *SOUNDS)
@@ -112,16 +114,20 @@ class Sent:
 
 
 async def received(request: Request, folder: Path) -> Sent:
-    """The body of a request, its files in `folder`, which is made where there are some."""
+    """The body of a request, its files in `folder`, which is made where there are some and nothing went wrong."""
     kind = media_type(request)
-    with _timed():
-        async with asyncio.timeout(_SECONDS):
-            if kind == JSON:
-                return Sent(await _content(request))
-            if kind == FORM:
-                return await _form(request, folder)
-            if kind in SENT:
-                return await _file(request, folder, SENT[kind])
+    try:
+        with _timed():
+            async with asyncio.timeout(_SECONDS):
+                if kind == JSON:
+                    return Sent(await _content(request))
+                if kind == FORM:
+                    return await _form(request, folder)
+                if kind in SENT:
+                    return await _file(request, folder, SENT[kind])
+    except BaseException:
+        shutil.rmtree(folder, ignore_errors=True)
+        raise
     how = f"known: {JSON}, {FORM}, {', '.join(SENT)}"
     what = f"got the kind of content {kind[:64]!a}" if kind else "got no kind of content"
     raise Refusal(what, where="Content-Type", how=how, status=415)
@@ -154,13 +160,9 @@ async def _content(request: Request) -> bytes:
 
 async def _file(request: Request, folder: Path, suffix: str) -> Sent:
     sent = Sent(folder=_made(folder), files=[(f"00000{suffix}", f"upload{suffix}")])
-    try:
-        with open(sent.path, "xb") as file:
-            async for piece in request.stream():
-                file.write(piece)
-    except BaseException:
-        sent.discard()
-        raise
+    with open(sent.path, "xb") as file:
+        async for piece in request.stream():
+            file.write(piece)
     return sent
 
 

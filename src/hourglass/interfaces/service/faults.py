@@ -46,17 +46,19 @@ def status_of(error: HourglassError) -> int:
     return next((status for kind, status in _STATUS if isinstance(error, kind)), 500)
 
 
-def fault(error: HourglassError, places: Mapping[str, str] | None = None) -> Response:
-    """The answer that an error is. `places`: paths of ours, and what the client calls them."""
-    document = {name: renamed(getattr(error, name), places or {}) for name in ("what", "where", "how")}
-    retry_after = getattr(error, "retry_after", None)
-    headers = {} if retry_after is None else {"Retry-After": str(retry_after)}
-    return Response(json.dumps(document), status_of(error), headers, "application/json")
+def fault(error: HourglassError, headers: Mapping[str, str] | None = None) -> Response:
+    """The answer that an error is."""
+    status, retry_after = status_of(error), getattr(error, "retry_after", None)
+    more = {} if retry_after is None else {"Retry-After": str(retry_after)}
+    if status == 401:
+        more["WWW-Authenticate"] = "Bearer"
+    document = {"what": error.what, "where": error.where, "how": error.how}
+    return Response(json.dumps(document), status, {**(headers or {}), **more}, "application/json")
 
 
-def plain_fault(status: int, what: str, where: str) -> Response:
-    """The answer to what the router or the form's parser refused."""
-    return fault(Refusal(_WORDS.get(status, what), where=where, how="GET /openapi.json lists them", status=status))
+def plain_fault(status: int, what: str, where: str, how: str, headers: Mapping[str, str] | None = None) -> Response:
+    """The answer to what the router or the form's parser refused, with the headers that it would send."""
+    return fault(Refusal(_WORDS.get(status, what), where=where, how=how, status=status), headers)
 
 
 def renamed(text: str, places: Mapping[str, str]) -> str:

@@ -37,7 +37,7 @@ _LOOK, _HEARTBEAT = 0.1, 15.0
 """Seconds between two looks for new events, and after which a silent stream says that it is alive."""
 OPTIONS = (
     *("modality", "label", "normal", "size", "tile", "skip_bad", "kind", "recipe", "latent", "layers", "set"),
-    *("epochs", "batch_size", "learning_rate", "seed", "prior", "time", "window", "columns", "noise"),
+    *("epochs", "batch_size", "learning_rate", "contaminated", "seed", "prior", "time", "window", "columns", "noise"),
     *("false_alarm_rate", "threshold"),
 )
 """The options of `hourglass fit` that clients may set: none names a file, a machine, or how much the server may use."""
@@ -58,14 +58,14 @@ class Fits:
     def take_up(self) -> None:
         """Go on where an earlier process ended: serve what was fitted, queue what waited, own up to what broke off."""
         for document in reversed(self._store.all(FITS)):
+            if document["state"] in (QUEUED, DONE) and document["name"] in self._models:
+                what = f"the store has a fit called {document['name']!r} too"
+                raise UsageError(what, where="serve", how="rename the file, or give another --store")
             if document["state"] == RUNNING:
                 self._end(document, INTERRUPTED)
             elif document["state"] == QUEUED:
                 self._waiting.put_nowait(document["id"])
             elif document["state"] == DONE:
-                if document["name"] in self._models:
-                    what = f"the store has a fitted model called {document['name']!r} too"
-                    raise UsageError(what, where="serve", how="rename the file, or give another --store")
                 self._serve(document)
 
     def start(self, sent: Sent, name: str, given: dict[str, Any], report: bool) -> dict[str, Any]:
@@ -98,7 +98,7 @@ class Fits:
         return document
 
     def _check_room(self) -> None:
-        if self._waiting.qsize() >= _MOST_WAITING:
+        if sum(fit["state"] == QUEUED for fit in self.all()) >= _MOST_WAITING:
             how = "wait for one to end, or cancel one"
             raise Refusal("too many fits wait", where="fits", how=how, status=429, retry_after=_RETRY_AFTER)
 
@@ -122,13 +122,27 @@ class Fits:
         while True:
             key = await self._waiting.get()
             try:
-                document = self.get(key)
-                if document["state"] == QUEUED:
-                    await self._fit(document)
-            except Refusal:
-                continue  # it was removed meanwhile
-            except Exception:
-                logger.exception("fit %s broke", key)
+                if self._state(key) == QUEUED:
+                    await self._fit(self.get(key))
+            except Exception as error:
+                with contextlib.suppress(Exception):  # of a full disk, say: the next one is tried all the same
+                    self._break(key, error)
+
+    def _break(self, key: str, error: Exception) -> None:
+        """Own up to a fit that could not be begun, or judged."""
+        logger.error("fit %s broke", key, exc_info=error)
+        document = self.get(key)
+        if document["state"] in _ENDED:
+            return
+        said = error if isinstance(error, HourglassError) else HourglassError("something of ours failed", how=_SEE_LOG)
+        document["error"] = {"what": said.what, "where": said.where or "fit", "how": said.how}
+        self._end(document, FAILED)
+
+    def _state(self, key: str) -> str:
+        """Where a fit is; "" once it was removed."""
+        with contextlib.suppress(Refusal):
+            return str(self.get(key)["state"])
+        return ""
 
     async def _fit(self, document: dict[str, Any]) -> None:
         key = document["id"]
@@ -140,28 +154,33 @@ class Fits:
         places = {**sent.places(), str(self._store.model_path(key)): "the model", str(self._store.root): "the store"}
         try:
             await self._child(key, json.dumps({"request": request, "places": places}))
+            if self._state(key) == RUNNING:
+                await self._judge(self.get(key))
         except asyncio.CancelledError:
             self._kill()
-            self._end(self.get(key), INTERRUPTED)
+            if self._state(key) == RUNNING:
+                self._end(self.get(key), INTERRUPTED)
             raise
-        document = self.get(key)
-        if document["state"] == RUNNING:
-            self._judge(document)
 
     async def _child(self, key: str, request: str) -> None:
+        """Run a process until it ends, in a session of its own: a Ctrl-C on the terminal is for the server alone."""
         with open(self._events(key), "ab") as out, open(self._store.fit_path(key, ".log"), "ab") as log:
-            self._process = await asyncio.create_subprocess_exec(
-                *_COMMAND, stdin=asyncio.subprocess.PIPE, stdout=out, stderr=log
+            self._process = process = await asyncio.create_subprocess_exec(
+                *_COMMAND, stdin=asyncio.subprocess.PIPE, stdout=out, stderr=log, start_new_session=True
             )
         self._running = key
-        with contextlib.suppress(BrokenPipeError, ConnectionResetError):
-            if self._process.stdin is not None:  # left open: its end means that we are gone
-                self._process.stdin.write(request.encode() + b"\n")
-                await self._process.stdin.drain()
-        await self._process.wait()
-        self._running = ""
+        if self._state(key) != RUNNING:  # it was cancelled while its process was made
+            self._kill()
+        try:
+            with contextlib.suppress(BrokenPipeError, ConnectionResetError):
+                if process.stdin is not None:  # left open: its end means that we are gone
+                    process.stdin.write(request.encode() + b"\n")
+                    await process.stdin.drain()
+            await process.wait()
+        finally:
+            self._running = ""
 
-    def _judge(self, document: dict[str, Any]) -> None:
+    async def _judge(self, document: dict[str, Any]) -> None:
         """What a process that ended has done."""
         events, _ = self._lines(document["id"])
         last = events[-1] if events else {}
@@ -169,9 +188,12 @@ class Fits:
         document["document"], document["error"] = last.get("document"), last.get("error")
         if state == FAILED and not document["error"]:
             document["error"] = self._crashed(document["id"])
-        if state == DONE and not self._serve(document):
+        if state == DONE and not await asyncio.to_thread(self._serve, document):
             state, document["error"] = FAILED, {"what": "its model cannot be loaded", "where": "fit", "how": _SEE_LOG}
-        self._end(document, state)
+        if self._state(document["id"]) == RUNNING:
+            self._end(document, state)
+        else:  # it was cancelled while its model was read
+            self._models.drop(document["name"])
 
     def _crashed(self, key: str) -> dict[str, str]:
         code = self._process.returncode if self._process else None
@@ -207,9 +229,9 @@ class Fits:
         """Cancel a fit that goes on; of one that has ended, forget it and its model."""
         document = self.get(key)
         if document["state"] not in _ENDED:
-            self._end(document, CANCELLED)
             if key == self._running:
                 self._kill()
+            self._end(document, CANCELLED)
             return document
         if document["state"] == DONE:
             self._models.drop(document["name"])
@@ -246,7 +268,6 @@ class Fits:
 
     async def stream(self, key: str, after: int = 0) -> AsyncIterator[bytes]:
         """Events after the first so many, as server-sent events, until the fit has ended."""
-        self.get(key)
         number = place = 0
         silent = time.monotonic()
         while not self.closed and self._events(key).exists():
@@ -258,16 +279,13 @@ class Fits:
                 if number > after:
                     yield _sent_event(number, event)
                     silent = time.monotonic()
-            if events and events[-1]["event"] in _ENDED and self._has_ended(key):
+            # not the last event alone: a process that is killed may still write one, and what was interrupted goes on
+            if any(event["event"] in _ENDED for event in events) and self._state(key) in _ENDED:
                 return
             if time.monotonic() - silent > _HEARTBEAT:
                 yield b": still here\n\n"
                 silent = time.monotonic()
             await asyncio.sleep(_LOOK)
-
-    def _has_ended(self, key: str) -> bool:
-        """Whether no more events come: a fit that was interrupted may go on after that event."""
-        return any(fit["state"] in _ENDED for fit in self.all() if fit["id"] == key)
 
 
 def _sent_event(number: int, event: dict[str, Any]) -> bytes:
@@ -280,10 +298,10 @@ def _request(document: dict[str, Any], data: str, output: str, report: str | Non
     given = document["options"]
     for name in given:
         if name not in OPTIONS:
-            raise UsageError(f"there is no option {name[:64]!a}", where="options", how=did_you_mean(name, OPTIONS))
+            raise UsageError(f"there is no option {name[:64]!a}", where="options", how=did_you_mean(name[:64], OPTIONS))
     request = {**given, "data": data, "output": output, "report": report, "resume": document["resume"]}
     made = checked(options.Fit, request)
     for noise in made.noise:
         if noise not in NOISES:
-            raise UsageError(f"got {noise[:64]!a}", where="noise", how=did_you_mean(noise, NOISES))
+            raise UsageError(f"got {noise[:64]!a}", where="noise", how=did_you_mean(noise[:64], NOISES))
     return request

@@ -1,7 +1,8 @@
 """One fit in a process of its own: told what to do on stdin, it tells on stdout what happens, a JSON object a line.
 
 Started by the service as `python -P -m hourglass.interfaces.service.fitting`. When stdin ends, so does the process:
-whoever started it is gone. SIGINT ends training early and keeps the best weights.
+whoever started it is gone. SIGINT ends training early and keeps the best weights. SIGTERM, which a service manager may
+send to all processes at once, is left to the service.
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import signal
 import sys
 import threading
 import traceback
@@ -18,6 +20,7 @@ from typing import Any, TextIO
 from hourglass.errors import HourglassError
 from hourglass.interfaces.options import Fit
 from hourglass.interfaces.service.faults import renamed
+from hourglass.interfaces.signals import code_of, insist
 
 OUTCOME = "outcome"
 """The event that says how it ended, for the service, which tells clients once it has done its part."""
@@ -43,6 +46,7 @@ class Teller:
 
     def epoch(self, epoch: int, epochs: int, terms: dict[str, float]) -> None:
         self.tell("epoch", epoch=epoch, epochs=epochs, terms=terms)
+        insist()
 
     def progress(self, what: str, done: int, total: int) -> None:
         self.tell("progress", what=what, done=done, total=total)
@@ -72,6 +76,11 @@ def main() -> None:
     """Read the request, and do it."""
     with contextlib.suppress(OSError):
         os.nice(5)  # who waits for scores goes first
+    os._exit(code_of(_work))
+
+
+def _work() -> int:
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
     asked = json.loads(sys.stdin.readline())
     out, sys.stdout = sys.stdout, sys.stderr
     threading.Thread(target=_end_with_stdin, daemon=True).start()
@@ -80,8 +89,8 @@ def main() -> None:
         fit(Fit(**asked["request"]), teller)
     except Exception:  # the process's log has it, and its exit code says so
         traceback.print_exc()
-        os._exit(1)
-    os._exit(0)
+        return 1
+    return 0
 
 
 if __name__ == "__main__":

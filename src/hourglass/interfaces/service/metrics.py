@@ -41,7 +41,8 @@ class Metrics:
         self._problems = self._gauge("model_problem", "1 where a newer file could not be loaded")
         self._distance = self._gauge("p_value_distance", "Largest excess of recent p-values over the uniform")
         self._drift = self._gauge("drift", "1 where recent rows are unlike those that set the threshold")
-        self._recent: dict[tuple[str, str], deque[float]] = {}
+        self._recent: dict[str, tuple[str, deque[float]]] = {}
+        """Recent scores of each model's latest version, with that version."""
 
     def _gauge(self, name: str, words: str, *labels: str) -> Gauge:
         return Gauge(f"hourglass_{name}", words, ("model", *labels), registry=self._registry)
@@ -61,19 +62,21 @@ class Metrics:
         """So many rows went through a model; `scores` are their anomaly scores, where those were asked for."""
         self._rows.labels(model, verb).inc(rows)
         if scores is not None:
-            kept = self._recent.setdefault((model, version), deque(maxlen=_RECENT))
-            kept.extend(scores[-_RECENT:].tolist())
+            if self._recent.get(model, ("",))[0] != version:
+                self._recent[model] = version, deque(maxlen=_RECENT)
+            self._recent[model][1].extend(scores[-_RECENT:].tolist())
 
     def page(self, models: Iterable[tuple[str, str, FittedModel, bool]]) -> bytes:
         """All figures as text. `models`: name, version, model, and whether a newer file of it is bad."""
         for gauge in (self._versions, self._problems, self._distance, self._drift):
             gauge.clear()
         served = list(models)
-        self._recent = {key: kept for key, kept in self._recent.items() if key in {each[:2] for each in served}}
+        self._recent = {name: self._recent[name] for name, *_ in served if name in self._recent}
         for name, version, model, bad in served:
             self._versions.labels(name, version).set(1)
             self._problems.labels(name).set(int(bad))
-            scores = np.array(self._recent.get((name, version), ()))
+            seen, recent = self._recent.get(name, (version, ()))
+            scores = np.array(recent if seen == version else ())
             self._distance.labels(name).set(distance_from_uniform(model.p_values(scores)))
             told = drift(model.calibration.scores, scores) if len(scores) >= _ENOUGH else ""
             self._drift.labels(name).set(int(bool(told)))

@@ -13,7 +13,7 @@ from typing import Any
 
 from hourglass.core.checkpoints import model_from_bytes
 from hourglass.core.fitted import FittedModel
-from hourglass.errors import HourglassError, ModelFileError, UsageError
+from hourglass.errors import ModelFileError, UsageError
 from hourglass.interfaces.describing import describe
 from hourglass.interfaces.operations import model_path
 from hourglass.interfaces.service.faults import Refusal
@@ -66,7 +66,7 @@ class Models:
     def __getitem__(self, name: str) -> Served:
         """The model of that name as it is now; `Refusal` where there is none."""
         if name not in self._served:
-            how = did_you_mean(name, self._served) if self._served else "fit one: POST /v1/fits"
+            how = did_you_mean(name[:64], self._served) if self._served else "fit one: POST /v1/fits"
             raise Refusal(f"there is no model called {name[:64]!a}", where="model", how=how, status=404)
         return self._served[name]
 
@@ -87,9 +87,10 @@ class Models:
             try:
                 new = _read(old.name, old.path, old.origin)
                 logger.info("model %s: version %s takes the place of %s", old.name, new.version, old.version)
-            except HourglassError as error:
-                new = dataclasses.replace(old, signature=signature, problem=error.what)
-                logger.warning("model %s: the new file is not served: %s", old.name, error.what)
+            except Exception as error:  # whatever it is, the other models' files are still looked at
+                problem = getattr(error, "what", f"it cannot be loaded: {type(error).__name__}")
+                new = dataclasses.replace(old, signature=signature, problem=problem)
+                logger.warning("model %s: the new file is not served: %s", old.name, problem)
             if self._served.get(old.name) is old:  # it may have been dropped meanwhile
                 self._served[old.name] = new
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import functools
 import hashlib
 from collections.abc import Awaitable, Callable
@@ -12,8 +13,9 @@ from typing import Any
 
 from fastapi import FastAPI
 from starlette.requests import Request
-from starlette.responses import FileResponse, Response
+from starlette.responses import Response
 
+from hourglass.interfaces.service import schemas
 from hourglass.interfaces.service.answers import as_json
 from hourglass.interfaces.service.bodies import JSON, Sent
 from hourglass.interfaces.service.examples import EXAMPLES, example
@@ -43,7 +45,8 @@ class Pages:
         app.get("/", include_in_schema=False)(self.index)
         app.get("/page/{version}/{name}", include_in_schema=False)(self.file)
         app.get("/v1/examples", summary="Data to try it with")(self.listed)
-        app.post("/v1/examples/{name}", summary="Keep an example as an upload", status_code=201)(self.take)
+        refused = schemas.refusals(404, 503)
+        app.post("/v1/examples/{name}", summary="Keep an example", status_code=201, responses=refused)(self.take)
 
     async def index(self) -> Response:
         content = _files()["index.html"].replace(b"PAGE", f"/page/{digest()}".encode())
@@ -52,9 +55,8 @@ class Pages:
     async def file(self, version: str, name: str) -> Response:
         if version != digest() or (name not in _files() and name != _PLOTLY):
             raise Refusal("there is no such file", where="path", how="load the page at / again", status=404)
-        if name == _PLOTLY:
-            return FileResponse(_plotly(), headers=_FOR_EVER, media_type=_KINDS[".js"])
-        return Response(_files()[name], headers=_FOR_EVER, media_type=_KINDS[Path(name).suffix])
+        content = await asyncio.to_thread(_plotly().read_bytes) if name == _PLOTLY else _files()[name]
+        return Response(content, headers=_FOR_EVER, media_type=_KINDS[Path(name).suffix])
 
     async def listed(self) -> Response:
         offered = [{"name": each.name, "modality": each.modality} for each in EXAMPLES if each.is_here]

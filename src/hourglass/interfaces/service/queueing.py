@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import math
 import threading
 from collections import deque
@@ -69,6 +70,10 @@ class Worker:
             how = "send less at a time, or come again when less is to be done"
             what = f"it was not done within {seconds:g} s"
             raise Refusal(what, where="time limit", how=how, status=503, retry_after=1) from None
+        finally:
+            if job.future.cancelled():  # its place is for others
+                with self._changed, contextlib.suppress(ValueError):  # which says that it was begun
+                    self._jobs.remove(job)
 
     def close(self) -> None:
         """Do what waits, then end."""

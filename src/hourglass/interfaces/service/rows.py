@@ -63,13 +63,13 @@ class Known:
     numeric: bool = False
 
 
-def parsed(content: bytes) -> Any:
-    """A JSON value; `Refusal` where it is none, or one that only an attack would send."""
+def parsed(content: bytes, how: str = 'send {"rows": [...]}') -> Any:
+    """A JSON value; `Refusal` where it is none, or one that only an attack would send, with `how` to mend it."""
     try:
         return json.loads(content, parse_constant=_no_number)
     except (ValueError, RecursionError) as error:
         words = "it is nested too deep" if isinstance(error, RecursionError) else str(error)[:200]
-        raise Refusal(f"the body is no JSON: {words}", where="body", how='send {"rows": [...]}') from None
+        raise Refusal(f"the body is no JSON: {words}", where="body", how=how) from None
 
 
 def _no_number(word: str) -> NoReturn:
@@ -185,9 +185,11 @@ def _numbers(columns: dict[str, Sequence[Any]]) -> pa.Table | None:
 
 
 def _column(name: str, values: Sequence[Any]) -> pa.Array:
+    where, how = f"{SOURCE}, column {name[:64]!a}", "give a column values of one type: numbers, words, true and false"
+    if {list, dict} & set(map(type, values)):  # Arrow would look at nested ones for seconds
+        raise DataError("cannot be read: lists or objects", where=where, how=f"{how}; null for a missing cell")
     try:
         return pa.array(values)
     except (pa.ArrowException, ValueError, TypeError, OverflowError) as error:
         words = str(error).splitlines()[0][:120] if isinstance(error, pa.ArrowException) else "values of several types"
-        how = "give a column values of one type: numbers, words, true and false; null for a missing cell"
-        raise DataError(f"cannot be read: {words}", where=f"{SOURCE}, column {name[:64]!a}", how=how) from None
+        raise DataError(f"cannot be read: {words}", where=where, how=f"{how}; null for a missing cell") from None

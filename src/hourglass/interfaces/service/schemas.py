@@ -17,7 +17,7 @@ from hourglass.data.column_kinds import Category, Column, Date, Flag
 from hourglass.data.images import ImageFormat
 from hourglass.data.series import SeriesFormat
 from hourglass.data.tables import TableFormat
-from hourglass.interfaces.service.answers import FORMS
+from hourglass.interfaces.service.answers import forms_of
 from hourglass.interfaces.service.bodies import FORM, JSON, SENT
 from hourglass.interfaces.service.models import Models, Served
 from hourglass.interfaces.service.scoring import VERBS, Verb
@@ -81,6 +81,18 @@ FIT_BODY: Schema = {
 }
 
 
+def _queried(name: str, doc: str, schema: Schema) -> Schema:
+    return {"name": name, "in": "query", "required": False, "description": doc, "schema": schema}
+
+
+STRETCH = [
+    _queried("start", "the first row of those that are wanted, counted from 0", {"type": "integer", "minimum": 0}),
+    _queried("number", "how many of them (default: 1), where `start` is given", {"type": "integer", "minimum": 0}),
+]
+"""Parameters for some of an upload's rows."""
+_KEPT = _queried("upload", "the id of data that were uploaded before, in the place of a body", {"type": "string"})
+
+
 def refusals(*statuses: int) -> dict[int | str, Schema]:
     """Refusals that an endpoint may answer with."""
     error = {"content": {JSON: {"schema": {"$ref": "#/components/schemas/Error"}}}}
@@ -101,12 +113,13 @@ def document(app: FastAPI, models: Models) -> Schema:
 
 
 def _operation(served: Served, name: str, verb: Verb) -> Schema:
-    answer = {"content": {form: {"schema": {"type": "object"} if form == JSON else _BYTES} for form in FORMS}}
+    answer = {"content": {form: {"schema": {"type": "object"} if form == JSON else _BYTES} for form in forms_of(verb)}}
+    of_upload = [each for each in (_KEPT, *STRETCH) if each["name"] not in verb.options]
     return {
         "operationId": f"{name}_{served.name}",
         "summary": f"{name} by the model {served.name}",
-        "parameters": [_parameter(verb.request, option) for option in verb.options],
-        "requestBody": {"required": not verb.alone, "content": _content(served, name)},
+        "parameters": [*(_parameter(verb.request, option) for option in verb.options), *of_upload],
+        "requestBody": {"required": False, "content": _content(served, name)},
         "responses": {
             "200": {"description": "done", **answer},
             **{str(status): what for status, what in refusals(*ALWAYS, 404, 406, 408, 413, 415, 503).items()},
@@ -138,7 +151,7 @@ def _parameter(request: type[Settings], name: str) -> Schema:
     if field.metadata["choices"]:
         words["enum"] = list(field.metadata["choices"])
     schema = {"type": _type_word(typing.get_type_hints(request)[name]), **words}
-    return {"name": name, "in": "query", "required": False, "description": field.metadata["doc"], "schema": schema}
+    return _queried(name, field.metadata["doc"], schema)
 
 
 def _type_word(kind: Any) -> str:

@@ -57,6 +57,8 @@ class Verb:
     options: tuple[str, ...] = ()
     alone: bool = False
     """Whether it can do without data."""
+    page: bool = False
+    """Whether it answers with a page of HTML."""
 
 
 @dataclass(eq=False)
@@ -266,5 +268,5 @@ VERBS = {
     "generate": Verb(options.Generate, _generate, ("number", "seed", "plane", "steps"), alone=True),
     "predict": Verb(options.Convert, _predict),
     "compare": Verb(options.Convert, _compare),
-    "report": Verb(options.Convert, _report),
+    "report": Verb(options.Convert, _report, page=True),
 }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hmac
 import ipaddress
 import logging
@@ -34,6 +35,8 @@ _HEADERS = tuple(
         "cache-control": "no-store",
     }.items()
 )
+_FLAT = "send rows of plain values"
+"""How to mend a body of lists within lists."""
 _SAFE = ("GET", "HEAD", "OPTIONS")
 _OPEN = ("/healthz", "/readyz", "/")
 """Paths that need no token; with them everything below `/page/`, which holds no data."""
@@ -69,6 +72,8 @@ class Guard:
             exchange.status = 499
         except HourglassError as error:
             await fault(error)(scope, receive, exchange.send)
+        except RecursionError:  # the parser lets through what may be too deep for those that come after it
+            await fault(Refusal("the body is nested too deep", where="body", how=_FLAT))(scope, receive, exchange.send)
         except Exception:
             number = secrets.token_hex(4)
             logger.exception("fault %s at %s", number, _printable(scope["path"]))
@@ -86,7 +91,7 @@ class Guard:
         headers = {name: value.decode("latin-1") for name, value in scope["headers"]}
         check_host(headers.get(b"host", ""), self.rules.hosts)
         if scope["method"] not in _SAFE:
-            check_origin(scope["scheme"], headers)
+            check_origin(scope["scheme"], headers, self.rules.hosts)
         path = scope["path"]
         if self.rules.token and path not in _OPEN and not path.startswith("/page/"):
             check_token(headers.get(b"authorization", ""), self.rules.token)
@@ -121,14 +126,18 @@ class _Exchange:
 
 def check_host(host: str, allowed: tuple[str, ...]) -> None:
     """Refuse a name that is not ours: a foreign page may bind any name of its own to this address."""
-    try:
-        name = urlsplit(f"//{host}").hostname if host and not set(host) & set("/@?#\\") else None
-    except ValueError:
-        name = None
+    name = _name(host)
     if name and (name == "localhost" or name in allowed or _is_address(name)):
         return
     how = "call the server by its address, or start it with --allow-host NAME"
     raise Refusal("the Host is none of ours", where="Host", how=how)
+
+
+def _name(host: str) -> str | None:
+    """A host without its port; None where it is none."""
+    with contextlib.suppress(ValueError):
+        return urlsplit(f"//{host}").hostname if host and not set(host) & set("/@?#\\") else None
+    return None
 
 
 def _is_address(name: str) -> bool:
@@ -138,10 +147,13 @@ def _is_address(name: str) -> bool:
         return False
 
 
-def check_origin(scheme: str, headers: dict[bytes, str]) -> None:
-    """Refuse what a page of another origin sends."""
-    origin, site = headers.get(b"origin"), headers.get(b"sec-fetch-site", "none")
-    if origin in (None, f"{scheme}://{headers.get(b'host')}") and site in ("none", "same-origin"):
+def check_origin(scheme: str, headers: dict[bytes, str], allowed: tuple[str, ...] = ()) -> None:
+    """Refuse what a page of another origin sends. Where the name is `allowed`, a proxy may speak TLS before us."""
+    origin, host = headers.get(b"origin"), headers.get(b"host", "")
+    ours = [None, f"{scheme}://{host}"]
+    if _name(host) in allowed:
+        ours.append(f"https://{host}")
+    if origin in ours and headers.get(b"sec-fetch-site", "none") in ("none", "same-origin"):
         return
     raise Refusal("the request comes from another origin", where="Origin", how="send it from our own page", status=403)
 

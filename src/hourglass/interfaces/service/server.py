@@ -141,7 +141,7 @@ def _listening(host: str, port: int) -> socket.socket:
         family = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0][0]
         return socket.create_server((host, port), family=family, backlog=_BACKLOG)
     except OSError as error:
-        how = "give another --port, or 0 for any that is free"
+        how = "give another --host, or another --port (0: any that is free)"
         raise HourglassError(f"cannot listen: {error.strerror}", where=f"{host}:{port}", how=how) from None
 
 

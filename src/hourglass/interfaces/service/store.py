@@ -34,7 +34,7 @@ class Store:
         self.root = Path(tempfile.mkdtemp(prefix="hourglass-") if folder is None else folder).absolute()
         with contextlib.ExitStack() as held:
             self._make_folders()
-            held.enter_context(alone(self.root / _INDEX))
+            held.enter_context(alone(self.root / _INDEX, "stop that server, or give another folder with --store"))
             self._index = held.enter_context(contextlib.closing(self._opened()))
             self._held = held.pop_all()
         self._sweep()

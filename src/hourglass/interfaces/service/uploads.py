@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import math
 import shutil
 from pathlib import Path
 from typing import Any
@@ -18,7 +17,7 @@ from hourglass.errors import DataError, HourglassError
 from hourglass.interfaces.learning import choose_modality
 from hourglass.interfaces.operations import read_notices
 from hourglass.interfaces.options import Fit
-from hourglass.interfaces.service.answers import as_json, values_document
+from hourglass.interfaces.service.answers import as_json, plain_cells, values_document
 from hourglass.interfaces.service.bodies import Sent
 from hourglass.interfaces.service.faults import Refusal
 from hourglass.interfaces.service.store import UPLOADS, Store
@@ -80,8 +79,8 @@ def _facts(data: Data) -> dict[str, Any]:
     if isinstance(data, Pictures):
         facts["sizes"] = [list(np.shape(each)) for each in data.arrays[:_SHOWN_ROWS]]
     elif isinstance(data, Recordings):
-        seconds = [len(each) / rate for each, rate in zip(data.arrays, data.rates, strict=True)]
-        facts |= {"seconds": seconds[:_SHOWN_ROWS], "rates": list(data.rates)[:_SHOWN_ROWS]}
+        facts["seconds"] = [len(each) / rate for each, rate in zip(data.arrays, data.rates, strict=True)]
+        facts["rates"] = list(data.rates)
     else:
         facts["shape"] = list(data.shape)
     return facts
@@ -106,16 +105,9 @@ def _columns(frame: Frame) -> list[dict[str, Any]]:
 
 def _preview(table: pa.Table) -> list[list[Any]]:
     rows = table.slice(0, _SHOWN_ROWS)
-    columns = [[_cell(cell) for cell in column.to_pylist()] for column in rows.columns]
-    return [list(row) for row in zip(*columns, strict=True)]
-
-
-def _cell(cell: Any) -> Any:
-    if isinstance(cell, float) and not math.isfinite(cell):
-        return None
-    if isinstance(cell, str):
-        return cell[:_SHOWN_CELL]
-    return cell.isoformat() if hasattr(cell, "isoformat") else cell
+    columns = [plain_cells(column) for column in rows.columns]
+    cut = ([cell[:_SHOWN_CELL] if isinstance(cell, str) else cell for cell in column] for column in columns)
+    return [list(row) for row in zip(*cut, strict=True)]
 
 
 def excerpt(sent: Sent) -> bytes:

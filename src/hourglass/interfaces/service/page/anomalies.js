@@ -41,16 +41,20 @@ class Finding {
     this.least = 1 / (found.calibration_rows + 1); // no p-value is below it
     this.notices = found.notices;
     this.told = new Map();
-    this.take(found);
+    this.pictures = new Map();
+    this.take(found, this.rate);
     this.chart = make("div", { className: "plot", role: "img", label: "scores_label" });
     this.summary = make("div");
     this.list = make("div");
     this.detail = make("div", { "aria-live": "polite" });
-    onLanguage(() => this.refresh());
+    onLanguage(() => this.summary.isConnected && this.refresh());
   }
 
-  take(found) {
+  /** What was found at a rate. */
+  take(found, rate) {
     this.threshold = found.threshold;
+    this.asked = rate;
+    this.flags = found.scores.is_anomaly;
     for (const each of found.anomalies) this.told.set(each.row, each);
   }
 
@@ -63,8 +67,11 @@ class Finding {
   slider() {
     const [low, high] = [Math.log(Math.max(this.least, 1e-4)), Math.log(LARGEST_RATE)];
     const words = make("output", { htmlFor: "rate" });
-    const say_ = () => say(words, "rate_words", { rate: percent(this.rate), count: shown(Number((1000 * this.rate).toPrecision(2))) });
     const input = make("input", { type: "range", id: "rate", min: 0, max: 1000, step: 1, value: Math.round((1000 * (Math.log(this.rate) - low)) / (high - low)) });
+    const say_ = () => {
+      say(words, "rate_words", { rate: percent(this.rate), count: shown(Number((1000 * this.rate).toPrecision(2))) });
+      input.setAttribute("aria-valuetext", words.textContent);
+    };
     input.addEventListener("input", () => {
       this.rate = Math.exp(low + (input.value / 1000) * (high - low));
       say_();
@@ -80,11 +87,13 @@ class Finding {
     const rate = this.rate;
     const found = await service.ask(this.subject.model, "detect", { upload: this.subject.upload.id, false_alarm_rate: rate });
     if (rate !== this.rate) return;
-    this.take(found);
+    this.take(found, rate);
     this.refresh();
   }
 
+  /** Rows that are flagged at the slider's rate: by the model, or by their p-values until it was asked. */
   get flagged() {
+    if (this.rate === this.asked) return this.flags.flatMap((flag, row) => (flag ? [row] : []));
     const limit = Math.max(this.rate, this.least) * (1 + 1e-9);
     return this.pValues.flatMap((p, row) => (p <= limit ? [row] : []));
   }
@@ -129,9 +138,16 @@ class Finding {
   gallery(places) {
     return make("div", { className: "pictures" }, places.map(({ row, name }) => {
       const button = make("button", { type: "button", onclick: () => this.explain(row, true) }, make("figcaption", { textContent: `${name} · ${shown(this.scores[row])}` }));
-      original(this.subject.upload, row).then((image) => button.prepend(pictured(image, "chosen", { name })));
+      this.picture(row).then((image) => button.prepend(pictured(image, "chosen", { name })));
       return make("figure", {}, button);
     }));
+  }
+
+  /** A picture, fetched once however often the slider lists it. */
+  picture(row) {
+    const fetched = () => original(this.subject.upload, row).catch((error) => { this.pictures.delete(row); throw error; });
+    if (!this.pictures.has(row)) this.pictures.set(row, fetched());
+    return this.pictures.get(row);
   }
 
   /** A stretch of flagged rows, by its oddest one. */
@@ -142,16 +158,20 @@ class Finding {
   }
 
   name(row) {
-    return this.names ? String(this.names[row]).replace("T", " ") : `${word(this.subject.upload.modality === "image" ? "picture" : "row")} ${row}`;
+    if (this.names) return String(this.names[row]).replace(/^(\d{4}-\d\d-\d\d)T/, "$1 ");
+    return `${word(this.subject.upload.modality === "image" ? "picture" : "row")} ${row}`;
   }
 
   async explain(row, byList = false) {
     const { modality } = this.subject.upload;
+    this.explained = row;
     const found = this.told.get(row) ?? (modality === "table" ? await this.reasonsOf(row) : null);
+    const words = this.flagged.includes(row) ? "scored" : "no_reasons";
     const reasons = found?.reasons?.length && modality !== "image"
       ? make("ul", { className: "reasons" }, found.reasons.slice(0, 8).map(reasonItem))
-      : modality === "table" || !this.told.has(row) ? make("p", { word: "no_reasons", values: { score: shown(this.scores[row]), p: shown(this.pValues[row]) } }) : null;
+      : make("p", { word: words, values: { score: shown(this.scores[row]), p: shown(this.pValues[row]) } });
     const more = modality === "image" ? await trio(this.subject, row) : modality === "table" ? await this.wholeRow(row) : null;
+    if (this.explained !== row) return; // another one was chosen meanwhile
     this.detail.replaceChildren(make("h3", { tabIndex: -1, word: "reasons_of", values: { name: found?.window ?? this.name(row) } }), ...[reasons, more].filter(Boolean));
     this.detail.dataset.row = row;
     if (byList) {

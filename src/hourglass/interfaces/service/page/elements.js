@@ -53,6 +53,7 @@ function grouped(value) {
 
 /** Run `work`; what goes wrong is told in `status`, and true comes back where it went well. */
 export async function attempted(status, work) {
+  if (status.classList.contains("bad")) status.textContent = "";
   status.classList.remove("bad");
   try {
     await work();

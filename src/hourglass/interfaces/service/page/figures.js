@@ -1,6 +1,6 @@
 // Plotly figures in the page's own colours, drawn again when theme or language change. Only SVG traces: they need no eval.
 
-import { onLanguage } from "./words.js";
+import { onLanguage, word } from "./words.js";
 
 const MOST_POINTS = 4000;
 const MOST_SPANS = 200;
@@ -15,7 +15,7 @@ export function plotly() {
     // The policy forbids style elements, and complains of the one that plotly makes for maps, which we do not draw.
     document.createElement = (tag) => Document.prototype.createElement.call(document, tag === "style" ? "template" : tag);
     script.onload = () => { delete document.createElement; done(globalThis.Plotly); };
-    script.onerror = () => broken(new Error("plotly.min.js"));
+    script.onerror = () => { loading = null; broken(new Error(word("no_figures"))); };
     document.head.append(script);
   });
   return loading;
@@ -72,11 +72,15 @@ export function curves(element, terms, epochWord) {
   return draw(element, () => {
     const colours = ["blue", "orange", "green", "soft"].map(colour);
     const every = terms.flatMap(({ values }) => values).filter((value) => value !== null);
-    const log = Math.min(...every) > 0 && Math.max(...every) > 20 * Math.min(...every);
-    const data = terms.map(({ name, values }, place) => ({
-      type: "scatter", mode: values.length < 3 ? "lines+markers" : "lines", name: escaped(name),
-      x: values.map((_, epoch) => epoch + 1), y: values, line: { color: colours[place % 4], width: 1.8 },
-    }));
+    const [least, most] = [every.reduce((one, other) => Math.min(one, other)), every.reduce((one, other) => Math.max(one, other))];
+    const log = least > 0 && most > 20 * least;
+    const data = terms.map(({ name, values }, place) => {
+      const kept = thinned(values);
+      return {
+        type: "scatter", mode: values.length < 3 ? "lines+markers" : "lines", name: escaped(name),
+        x: kept.map((epoch) => epoch + 1), y: kept.map((epoch) => values[epoch]), line: { color: colours[place % 4], width: 1.8 },
+      };
+    });
     const layout = { ...frame(280), xaxis: axis(epochWord()), yaxis: { ...axis(""), ...(log ? { type: "log" } : {}) }, showlegend: true };
     return { data, layout };
   });

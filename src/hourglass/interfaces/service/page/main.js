@@ -13,20 +13,28 @@ const USUAL = { table: "anomalies", series: "anomalies", image: "map", audio: "c
 const THUMBNAILS = 24;
 const BROWSER = /\.(png|jpe?g|webp|gif|bmp)$/i;
 const status = byId("data-status");
-let looked = 0; // counts uploads, so that an answer that comes late is not shown
+let looked = 0; // counts what was chosen, so that what comes late is not shown in the place of what came after it
 
 async function look(name, given) {
   const mine = (looked += 1);
   for (const id of ["seen", "aim", "learning", "result"]) byId(id).hidden = true;
   say(status, "reading", { name });
   await attempted(status, async () => {
-    const upload = await given();
+    const found = await read(given).catch((error) => ({ error }));
     if (mine !== looked) return;
+    if (found.error) throw found.error;
+    const { upload, elements, served } = found;
     say(status, "read", { name: upload.files.length === 1 ? upload.files[0] : name });
-    byId("seen").replaceChildren(...await seen(upload));
+    byId("seen").replaceChildren(...elements);
     byId("seen").hidden = false;
-    if (upload.modality) await choose(upload);
+    if (upload.modality) choose(upload, served);
   });
+}
+
+async function read(given) {
+  const upload = await given();
+  const [elements, served] = await Promise.all([seen(upload), service.models()]);
+  return { upload, elements, served: served.filter((model) => model.modality === upload.modality) };
 }
 
 /** What was found in the data. */
@@ -36,13 +44,14 @@ async function seen(upload) {
   if (upload.columns) pairs.push([shown(upload.columns.length), "columns"]);
   if (upload.seconds) pairs.push([shown(upload.seconds.reduce((sum, each) => sum + each, 0)), "seconds"]);
   const kind = make("p", { className: "soft", textContent: (upload.why ?? "").split(";")[0] });
-  return [facts(pairs), kind, notices(upload.notices), columns(upload), preview(upload), await glimpses(upload)].filter(Boolean);
+  const glimpsed = await glimpses(upload).catch(() => null); // what the browser cannot show can be learned all the same
+  return [facts(pairs), kind, notices(upload.notices), columns(upload), preview(upload), glimpsed].filter(Boolean);
 }
 
 function columns({ columns }) {
   if (!columns) return null;
   const odd = columns.filter((each) => each.problem);
-  const rows = columns.map((each) => [each.name, each.type, each.missing, each.kind ?? word("left_out"), each.problem]);
+  const rows = columns.map((each) => [each.name, each.type, each.missing, each.kind ?? make("span", { word: "left_out" }), each.problem]);
   const headers = ["column", "type", "missing", "role", "problem"].map((name) => ({ word: name }));
   return make("details", { open: odd.length > 0 && columns.length <= 12 }, make("summary", { word: "columns_title" }),
     table(headers, rows, { numeric: [2], wide: [4], label: "columns_title" }));
@@ -68,9 +77,8 @@ async function glimpses(upload) {
     image && pictured(image, "chosen", { name: isEach ? upload.files[place] : place }), isEach && make("figcaption", { textContent: upload.files[place] }))));
 }
 
-/** What to do with the data, and by which model. */
-async function choose(upload) {
-  const served = (await service.models()).filter((model) => model.modality === upload.modality);
+/** What to do with the data, and by which model: a new one, or one of those `served` for such data. */
+function choose(upload, served) {
   const aims = make("div", { className: "aims" }, AIMS.map((aim) => make("label", {},
     make("input", { type: "radio", name: "aim", value: aim, checked: aim === USUAL[upload.modality] }),
     make("strong", { word: `aim_${aim}` }), make("span", { word: `aim_${aim}_more` }))));
@@ -80,7 +88,7 @@ async function choose(upload) {
   const start = make("button", { type: "submit", className: "main", word: "start" });
   model.addEventListener("change", () => { settings.hidden = Boolean(model.value); say(start, model.value ? "use" : "start"); });
   const told = make("p", { className: "status", role: "status" });
-  const form = make("form", {}, make("fieldset", {}, make("legend", { hidden: true, word: "step_aim" }), aims),
+  const form = make("form", {}, make("fieldset", { "aria-labelledby": "aim-title" }, aims),
     served.length ? make("div", { className: "settings" }, make("label", {}, make("span", { word: "model" }), model)) : null,
     settings, make("div", { className: "row end" }, start), told);
   form.addEventListener("submit", async (event) => {
@@ -118,23 +126,25 @@ function options(form, aim) {
 }
 
 async function learn(upload, aim, given) {
+  const mine = looked;
   const fit = await service.fit({ upload: upload.id, options: given });
   const told = make("p", { role: "status", "aria-live": "polite", word: "waiting" });
   const progress = make("progress", { label: "step_learning" });
   const chart = make("div", { className: "plot", role: "img", label: "curves_label", hidden: true });
   const said = make("div");
   const buttons = make("div", { className: "row end" },
-    make("button", { type: "button", id: "stop", word: "stop", onclick: () => { say(told, "stopping"); service.stop(fit.id).catch(() => {}); } }),
+    make("button", { type: "button", id: "stop", word: "stop", onclick: () => service.stop(fit.id).then(() => say(told, "stopping"), () => {}) }),
     make("button", { type: "button", word: "cancel", onclick: () => service.cancel(fit.id).catch(() => {}) }));
   byId("result").hidden = true;
   reveal("learning", "step_learning", make("div", { className: "card" }, told, progress, chart, said, buttons));
   const started = performance.now();
-  const ended = await follow(fit.id, { told, progress, chart, said });
+  let ended = "failed";
+  await attempted(told, async () => { ended = await follow(fit.id, { told, progress, chart, said }); });
   buttons.hidden = true;
   progress.hidden = true;
   if (ended !== "done") return;
   say(told, "learned", { seconds: shown(Math.round((performance.now() - started) / 100) / 10) });
-  await show({ upload: { ...upload, modality: given.modality ?? upload.modality }, aim, model: fit.name });
+  if (mine === looked) await show({ upload, aim, model: fit.name });
 }
 
 /** Show a fit's events until it ends; how it ended. */
@@ -151,7 +161,10 @@ async function follow(fit, { told, progress, chart, said }) {
   };
   for await (const [name, event] of service.events(fit)) {
     if (name === "epoch" && event.terms && Object.keys(event.terms).length) {
-      for (const [term, value] of Object.entries(event.terms)) courses.set(term, [...courses.get(term) ?? [], value]);
+      for (const [term, value] of Object.entries(event.terms)) {
+        if (!courses.has(term)) courses.set(term, []);
+        courses.get(term).push(value);
+      }
       say(told, "epoch_of", { epoch: shown(event.epoch), epochs: shown(event.epochs) });
       progress.max = event.epochs;
       progress.value = event.epoch;
@@ -208,6 +221,16 @@ async function offer() {
   byId("examples").hidden = byId("examples").children.length < 2;
 }
 
+/** Tell what goes wrong where nobody else does, until the next click. */
+function troubles() {
+  const told = byId("trouble");
+  addEventListener("unhandledrejection", (event) => {
+    event.preventDefault();
+    attempted(told, () => { throw event.reason; });
+  });
+  addEventListener("click", () => { told.textContent = ""; }, { capture: true });
+}
+
 /** Ask the reader for the server's token. */
 function enter() {
   const token = make("input", { type: "password", id: "token", autocomplete: "current-password", required: true });
@@ -248,6 +271,7 @@ function switches() {
   put();
 }
 
+troubles();
 await speak(firstLanguage());
 switches();
 dropping();
@@ -255,4 +279,4 @@ service.onToken(enter);
 document.documentElement.dataset.ready = "true";
 performance.mark("usable");
 await attempted(status, offer);
-requestIdleCallback(() => plotly()); // large, and wanted soon
+(globalThis.requestIdleCallback ?? setTimeout)(() => plotly()); // large, and wanted soon; Safari knows no idle time

@@ -6,8 +6,9 @@ import { word } from "./words.js";
 
 const SHADES = 32;
 const FEW = 5000; // so many points are drawn as dots, more of them as pixels
+const STILL = 6; // pixels that a pointer may move in a click or a tap
 
-/** Codes (n lists, or {count, width, values}) along their two principal axes: {x, y, shares}, by power iteration. */
+/** Codes {count, width, values} along their two principal axes: {x, y, shares}, by power iteration. */
 export function plane(codes) {
   const { count, width, values } = codes;
   if (width === 1) return { x: values, y: new Float64Array(count), shares: [1, 0] };
@@ -62,12 +63,17 @@ export function map(points, scores, name, pick) {
   };
   new ResizeObserver(later).observe(canvas);
   move(canvas, view, later);
-  let chosen = -1;
-  canvas.addEventListener("pointermove", (event) => {
-    chosen = event.buttons ? -1 : nearest(points, view, event.offsetX, event.offsetY);
-    told.textContent = chosen < 0 ? "" : `${name(chosen)}${scores ? ` · ${word("score")} ${shown(scores[chosen])}` : ""}`;
+  const tell = (row) => { told.textContent = row < 0 ? "" : `${name(row)}${scores ? ` · ${word("score")} ${shown(scores[row])}` : ""}`; };
+  const under = (event) => nearest(points, view, event.offsetX, event.offsetY);
+  let down = null;
+  canvas.addEventListener("pointermove", (event) => tell(event.buttons ? -1 : under(event)));
+  canvas.addEventListener("pointerdown", (event) => { down = event; });
+  canvas.addEventListener("click", (event) => { // a finger comes without having hovered
+    const isDrag = down && Math.hypot(event.clientX - down.clientX, event.clientY - down.clientY) > STILL;
+    const row = isDrag ? -1 : under(event);
+    tell(row);
+    if (row >= 0) pick?.(row);
   });
-  canvas.addEventListener("click", () => { if (chosen >= 0) pick?.(chosen); });
   element.repaint = later;
   return element;
 }

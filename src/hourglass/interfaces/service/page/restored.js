@@ -4,7 +4,7 @@ import { make, notices, table } from "./elements.js";
 import { lines } from "./figures.js";
 import { difference, fromArray, fromBlob, pictured, take } from "./raster.js";
 import * as service from "./service.js";
-import { word } from "./words.js";
+import { onLanguage, word } from "./words.js";
 
 const MOST_LANES = 6;
 const MOST_CELLS = 1_000_000;
@@ -45,7 +45,7 @@ async function cells(subject, row) {
   const rows = names.map((name, place) => {
     const at = back.columns ? back.columns.indexOf(name) : place;
     const [one, other] = [given.rows[0][place], at < 0 ? null : made[at]];
-    return [name, one, at < 0 ? word("left_out") : other, typeof one === "number" && typeof other === "number" ? one - other : ""];
+    return [name, one, at < 0 ? make("span", { word: "left_out" }) : other, typeof one === "number" && typeof other === "number" ? one - other : ""];
   });
   const headers = [{ word: "column" }, { word: "value" }, { word: "expected" }, { word: "gap" }];
   return make("div", {}, notices(back.notices), table(headers, rows, { numeric: [1, 2, 3], label: "tab_restored" }));
@@ -96,6 +96,7 @@ async function course(subject) {
     ]),
   });
   draw();
+  onLanguage(() => chart.isConnected && draw());
   return [notices(back.notices), make("figure", {}, chart)];
 }
 

@@ -7,43 +7,49 @@ import { map, plane } from "./map.js";
 import { restored } from "./restored.js";
 import { samples } from "./samples.js";
 import * as service from "./service.js";
-import { say } from "./words.js";
 
 const TABS = { anomalies, restored, map: codesMap, samples, compare, keep };
 const FIRST = { anomalies: "anomalies", clean: "restored", map: "map", generate: "samples" };
 
-/** All tabs for `subject`: {model, about, upload, aim}. */
+/** All tabs for `subject`: {model, about, upload, aim}. What was opened stays in the page, hidden, so that it follows the
+ *  theme and the language. */
 export function results(subject) {
   const panel = make("div", { role: "tabpanel", id: "view", tabIndex: -1 });
-  const status = make("p", { className: "status", role: "status", "aria-live": "polite" });
   const views = new Map();
   const buttons = Object.keys(TABS).map((name) => make("button", {
     type: "button", role: "tab", id: `tab-${name}`, "aria-controls": "view", word: `tab_${name}`, onclick: () => open(name),
   }));
-  const open = async (name) => {
+  const open = (name) => {
     for (const button of buttons) {
       const chosen = button.id === `tab-${name}`;
       button.setAttribute("aria-selected", String(chosen));
       button.tabIndex = chosen ? 0 : -1;
     }
     panel.setAttribute("aria-labelledby", `tab-${name}`);
-    panel.dataset.ready = "";
-    if (!views.has(name)) {
-      panel.replaceChildren();
-      say(status, "working");
-      const view = make("div");
-      if (!await attempted(status, async () => view.append(...(await TABS[name](subject)).filter(Boolean)))) return;
-      views.set(name, view);
-      status.removeAttribute("data-word");
-      status.textContent = "";
+    if (!views.has(name) || views.get(name).dataset.failed) {
+      views.get(name)?.remove();
+      views.set(name, view(subject, name, () => { if (!views.get(name).hidden) panel.dataset.ready = name; }));
+      panel.append(views.get(name));
     }
-    if (buttons.find((button) => button.id === `tab-${name}`).ariaSelected !== "true") return;
-    panel.replaceChildren(views.get(name));
-    panel.dataset.ready = name;
+    for (const [each, element] of views) element.hidden = each !== name;
+    panel.dataset.ready = views.get(name).dataset.done ? name : "";
   };
   const tabs = make("div", { className: "tabs", role: "tablist", label: "views", onkeydown: (event) => step(event, buttons) }, buttons);
   open(FIRST[subject.aim]);
-  return make("div", { className: "card" }, tabs, status, panel);
+  return make("div", { className: "card" }, tabs, panel);
+}
+
+/** What a tab shows; `done` is called once it is there. */
+function view(subject, name, done) {
+  const status = make("p", { className: "status", role: "status", "aria-live": "polite", word: "working" });
+  const element = make("div", {}, status);
+  attempted(status, async () => element.append(...(await TABS[name](subject)).filter(Boolean))).then((went) => {
+    element.dataset[went ? "done" : "failed"] = "true";
+    if (!went) return;
+    status.remove();
+    done();
+  });
+  return element;
 }
 
 function step(event, buttons) {

@@ -73,11 +73,14 @@ async function turned(subject) {
     changed = true;
     if (busy) return;
     busy = true;
-    while (changed) {
-      changed = false;
-      view.replaceChildren(drawn(subject, await service.ask(subject.model, "decode", {}, { rows: [code] })));
+    try {
+      while (changed) {
+        changed = false;
+        view.replaceChildren(drawn(subject, await service.ask(subject.model, "decode", {}, { rows: [code] })));
+      }
+    } finally {
+      busy = false;
     }
-    busy = false;
   };
   const chosen = [...ranges].sort((one, other) => other.high - other.low - (one.high - one.low)).slice(0, MOST_SLIDERS);
   const sliders = chosen.map(({ place, low, high, middle }) => make("label", {}, make("span", { word: "code_number", values: { place } }), make("input", {

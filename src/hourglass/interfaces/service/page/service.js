@@ -1,20 +1,22 @@
 // Talk with the service. Answers are JSON, bytes, or events; a refusal becomes an Error with `where` and `how`.
 
+import { word } from "./words.js";
+
 let token = "";
 let askToken = null;
 
 /** Called to get a token from the reader where the service wants one; it resolves with it. */
 export const onToken = (ask) => { askToken = ask; };
 
-async function send(method, path, { body, type, accept, signal, headers = {} } = {}) {
+async function send(method, path, { body, type, accept, headers = {} } = {}) {
   const given = { ...headers };
   if (token) given.Authorization = `Bearer ${token}`;
   if (type) given["Content-Type"] = type;
   if (accept) given.Accept = accept;
-  const answer = await fetch(path, { method, body, headers: given, signal });
+  const answer = await fetch(path, { method, body, headers: given }).catch(() => { throw new Error(word("unreachable")); });
   if (answer.status === 401 && askToken) {
     token = await askToken();
-    return send(method, path, { body, type, accept, signal, headers });
+    return send(method, path, { body, type, accept, headers });
   }
   if (!answer.ok) throw await refusal(answer);
   return answer;
@@ -81,7 +83,7 @@ export async function* events(fit) {
     }
     await new Promise((done) => setTimeout(done, 1000));
   }
-  throw new Error("the connection broke");
+  throw new Error(word("broke"));
 }
 
 async function* parsed(stream) {

@@ -25,7 +25,7 @@ function put(element, key, attribute) {
   else element.textContent = text;
 }
 
-/** Called after each switch of the language. */
+/** Called after each switch of the language, until it gives false. */
 export const onLanguage = (listener) => listeners.add(listener);
 
 export async function speak(chosen) {
@@ -33,7 +33,7 @@ export async function speak(chosen) {
   document.documentElement.lang = chosen;
   for (const element of document.querySelectorAll("[data-word]")) put(element, element.dataset.word);
   for (const element of document.querySelectorAll("[data-label-word]")) put(element, element.dataset.labelWord, "aria-label");
-  for (const listener of listeners) listener();
+  for (const listener of listeners) if (listener() === false) listeners.delete(listener);
 }
 
 export function firstLanguage() {
