@@ -17,7 +17,7 @@ from hourglass.core.heads import Classes
 from hourglass.errors import DataError, HourglassError, UsageError
 from hourglass.interfaces import finetuning, operations
 from hourglass.interfaces.finetuning import choose_task, labels_of
-from hourglass.interfaces.options import Convert, Evaluate, Finetune, Fit, Inspect
+from hourglass.interfaces.options import Convert, Encode, Evaluate, Finetune, Fit, Inspect
 
 QUICK: dict[str, Any] = {"epochs": 20, "learning_rate": 0.05, "validation": 0.25}
 FEW_FOLDS: dict[str, Any] = {"set": ("detection.folds=2",)}
@@ -117,7 +117,7 @@ def test_numbers_are_learned_and_predicted_in_their_units(model: str, table: str
 
 def test_the_taught_model_keeps_its_other_verbs(taught: str, model: str, table: str, tmp_path: Path) -> None:
     for path in (taught, model):
-        operations.encode(Convert(model=path, data=table, output=str(tmp_path / f"{Path(path).stem}.npy")))
+        operations.encode(Encode(model=path, data=table, output=str(tmp_path / f"{Path(path).stem}.npy")))
     np.testing.assert_array_equal(np.load(tmp_path / "taught.npy"), np.load(tmp_path / "plain.npy"))
     operations.evaluate(Evaluate(model=taught, data=table, label="grade", normal="3"))
     assert load_model(taught).card["label"] == {"column": "town", "normal": None}

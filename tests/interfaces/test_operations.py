@@ -20,7 +20,7 @@ from hourglass.errors import DataError, UsageError
 from hourglass.interfaces import denoising, operations
 from hourglass.interfaces.labels import anomaly_labels, equal_to
 from hourglass.interfaces.learning import choose_modality, planned
-from hourglass.interfaces.options import Convert, Decode, Denoise, Detect, Evaluate, Fit, Inspect, Learning
+from hourglass.interfaces.options import Convert, Decode, Denoise, Detect, Encode, Evaluate, Fit, Inspect, Learning
 from hourglass.interfaces.outputs import SCORES, check_place
 from hourglass.interfaces.results import owners
 
@@ -173,7 +173,7 @@ def test_a_model_fitted_to_its_label_is_not_evaluated_on_it(table: str, tmp_path
 
 def test_codes_decode_to_what_reconstruct_gives(table: str, table_model: str, tmp_path: Path) -> None:
     codes, decoded, reconstructed = (str(tmp_path / name) for name in ("codes.csv", "decoded.csv", "reconstructed.csv"))
-    operations.encode(Convert(model=table_model, data=table, output=codes))
+    operations.encode(Encode(model=table_model, data=table, output=codes))
     operations.decode(Decode(model=table_model, codes=codes, output=decoded))
     operations.reconstruct(Convert(model=table_model, data=table, output=reconstructed))
     assert read(codes).table.column_names == ["latent0"]  # type: ignore[union-attr]
@@ -185,7 +185,7 @@ def test_codes_decode_to_what_reconstruct_gives(table: str, table_model: str, tm
 
 def test_codes_of_windows_carry_their_names(series: str, series_model: str, tmp_path: Path) -> None:
     codes, windows = tmp_path / "codes.csv", tmp_path / "windows.npy"
-    operations.encode(Convert(model=series_model, data=series, output=str(codes)))
+    operations.encode(Encode(model=series_model, data=series, output=str(codes)))
     assert [row["window"] for row in scores(codes)[:2]] == ["2024-03-01", "2024-03-02"]
     operations.decode(Decode(model=series_model, codes=str(codes), output=str(windows)))
     assert np.load(windows).shape == (40, 24, 1)

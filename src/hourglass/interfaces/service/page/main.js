@@ -95,7 +95,7 @@ function choose(upload, served) {
     event.preventDefault();
     const aim = new FormData(form).get("aim");
     start.disabled = true;
-    await attempted(told, () => (model.value ? show({ upload, aim, model: model.value }) : learn(upload, aim, options(form, aim))));
+    await attempted(told, () => (model.value ? show({ upload, aim, model: model.value }) : learn(upload, aim, options(form, aim, upload))));
     start.disabled = false;
   });
   reveal("aim", "step_aim", form);
@@ -115,13 +115,14 @@ function makeSettings(upload) {
     upload.columns && field("read_as", modality)));
 }
 
-/** The options of the fit that the form and the aim ask for. */
-function options(form, aim) {
+/** The options of the fit that the form and the aim ask for; rows searched for anomalies may hold some, as in `detect DATA`. */
+function options(form, aim, upload) {
   const given = aim === "generate" ? { kind: "variational" } : {};
   for (const [name, value] of new FormData(form)) {
     if (!value || name === "aim") continue;
     given[name] = name === "epochs" || name === "latent" ? Number(value) : value;
   }
+  if (aim === "anomalies" && (given.modality ?? upload.modality) === "table" && !given.normal) given.contaminated = true;
   return given;
 }
 
