@@ -39,6 +39,18 @@ def shared_data(need: Callable[[Path], Path]) -> Path:
     return need(SHARED_DATA)
 
 
+@pytest.fixture(scope="session")
+def turns() -> Callable[[int, int], int]:
+    """`turns(short, long)`: how often to try something; long under `make torture` (HOURGLASS_TORTURE=1)."""
+    return lambda short, long: long if os.environ.get("HOURGLASS_TORTURE") else short
+
+
+@pytest.fixture
+def counted(record_property: Callable[[str, object], None]) -> Callable[[int], None]:
+    """`counted(tried)`: how many tries this test stands for in the report; it is one where nothing is said."""
+    return lambda tried: record_property("tried", tried)
+
+
 @pytest.fixture
 def hourglass(capsys: pytest.CaptureFixture[str]) -> Command:
     """The command line, in this process."""

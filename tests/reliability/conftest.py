@@ -1,4 +1,4 @@
-"""How long these tests are: a short form in the suite, the long one under `make torture` (HOURGLASS_TORTURE=1)."""
+"""Processes of their own, for what would leave its traces in this one."""
 
 import json
 import os
@@ -9,20 +9,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-
-TORTURE = bool(os.environ.get("HOURGLASS_TORTURE"))
-
-
-@pytest.fixture(scope="session")
-def turns() -> Callable[[int, int], int]:
-    """`turns(short, long)`: how often to try something."""
-    return lambda short, long: long if TORTURE else short
-
-
-@pytest.fixture
-def counted(record_property: Callable[[str, object], None]) -> Callable[[int], None]:
-    """`counted(tried)`: how many tries this test stands for in the report; it is one where nothing is said."""
-    return lambda tried: record_property("tried", tried)
 
 
 @pytest.fixture(scope="session")

@@ -24,6 +24,7 @@ PARTS = {
     7: "Hostile text is escaped, and nothing is written elsewhere",
     8: "Memory, threads and file handles stay flat",
     9: "scikit-learn's own checks of every estimator; every error says how to mend what is wrong",
+    10: "Requests that nobody would send are answered or refused, none with a status of 500",
 }
 _CHECKS = "test_scikit_learns_checks"
 _PLACES = {
@@ -76,7 +77,7 @@ def report_lines() -> list[str]:
         "# Reliability",
         "",
         "Written by `make torture`, which runs the long forms of tests that `make test` runs short forms of. What is",
-        "a try stands in the tests (`tests/reliability`, `tests/badinput`).",
+        "a try stands in the tests (`tests/reliability`, `tests/badinput`, `tests/interfaces/service`).",
         "",
         "| part | passed / tried | what |",
         "|---|---|---|",

@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
 import socket
 import tempfile
-from collections import Counter
 from pathlib import Path
 
 import httpx
-import numpy as np
 import pytest
 from serving import Running, connected, rows, running
 
@@ -378,53 +375,3 @@ def test_a_fault_of_ours_is_told_without_its_traceback(
     assert answer.status_code == 500
     assert document(answer)["how"].split()[-1] in caplog.text
     assert "ZeroDivisionError" not in answer.text
-
-
-WHOLE = (
-    b'POST /v1/models/mixed/detect?reasons=all HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n'
-    b'Content-Length: 64\r\nConnection: close\r\n\r\n{"rows": [{"amount": 100.5, "goods": "tea", "sold": true}]}     ',
-    b"POST /v1/models/plain/encode HTTP/1.1\r\nHost: localhost\r\nContent-Type: text/csv\r\nAccept: text/csv\r\n"
-    b"Content-Length: 24\r\nConnection: close\r\n\r\na,b,c\n1,2,3\n4,5,6\n7,8,9\n",
-    b"POST /v1/models/plain/generate?number=3&seed=1 HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n",
-    b'POST /v1/fits HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nContent-Length: 48\r\n'
-    b'Connection: close\r\n\r\n{"upload": "x", "name": "y", "options": {"a": 1}}',
-    b"GET /v1/fits/0123/events HTTP/1.1\r\nHost: localhost\r\nLast-Event-ID: 3\r\nConnection: close\r\n\r\n",
-)  # fmt: skip
-PIECES = (b"\x00", b"\xff", b"'", b'"', b"{", b"]", b"-1", b"1e999", b"null", b"\r\n", b"%00", b"../", b"\xe2\x80\xae")
-
-
-def mutated(random: np.random.Generator) -> bytes:
-    """A request with some bytes flipped, cut out, doubled, or replaced by what has hurt others."""
-    content = bytearray(WHOLE[random.integers(len(WHOLE))])
-    for _ in range(random.integers(1, 4)):
-        place = int(random.integers(len(content)))
-        stop = place + int(random.integers(1, 8))
-        how = random.integers(4)
-        if how == 0:
-            content[place] ^= 1 << int(random.integers(8))
-        elif how == 1:
-            del content[place:stop]
-        elif how == 2:
-            content[place:place] = content[place:stop] * 3
-        else:
-            content[place:place] = PIECES[random.integers(len(PIECES))]
-    return bytes(content)
-
-
-def test_requests_that_were_mutated_are_answered_or_refused(service: Running) -> None:
-    random, port = np.random.default_rng(0), int(service.url.rpartition(":")[2])
-    seen = Counter(status_of(mutated(random), port) for _ in range(400))
-    assert set(seen) <= {0, 200, 202, 400, 401, 403, 404, 405, 406, 413, 415, 422}, seen
-    assert {200, 400, 404, 422} <= set(seen)
-    assert service.client.get("/readyz").status_code == 200
-
-
-def status_of(content: bytes, port: int) -> int:
-    """The status that some bytes get; 0 where the connection is closed, or where nothing comes."""
-    with socket.create_connection(("127.0.0.1", port)) as connection:
-        connection.settimeout(0.5)
-        with contextlib.suppress(ConnectionError, TimeoutError):
-            connection.sendall(content + b"\r\n\r\n" + b" " * 300)  # or a shortened one would be waited for
-            answer = connection.recv(64)
-            return int(answer[9:12]) if answer.startswith(b"HTTP/1.1 ") else 0
-    return 0
